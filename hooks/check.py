@@ -1,0 +1,135 @@
+"""``prime-rl-check``: blocks a commit with a prime-rl config that would cost hours.
+
+Every commit of every user waits for this module, so a clean run loads nothing but what the check
+needs: options are parsed only where there are any, reports are loaded only for findings.
+"""
+
+from __future__ import annotations
+
+import sys
+
+PROGRAM = "prime-rl-check"
+
+# Type checkers take a variable of this name for true; importing it from typing would cost time.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from pytest_prime_train.check import FileReport, Options
+    from pytest_prime_train.findings import Severity
+
+DEFAULT_FAIL_ON: Severity = "error"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Check the files named in ``argv``; without it, those named on the command line.
+
+    Returns:
+        0 without a finding at or above the threshold, 1 with one, 2 for wrong use or for a path
+        that cannot be opened. Prints errors and warnings, and nothing where there are none.
+    """
+    try:
+        return _run(sys.argv[1:] if argv is None else argv)
+    except (Exception, KeyboardInterrupt) as error:
+        from pytest_prime_train.report.console import explain_exception
+
+        return explain_exception(PROGRAM, error)
+
+
+def _run(arguments: list[str]) -> int:
+    from pytest_prime_train.check import Options, UsageError, check
+
+    paths, options, fail_on = arguments, Options(), DEFAULT_FAIL_ON
+    if any(argument.startswith("-") for argument in arguments):
+        paths, options, fail_on = _parse(arguments)
+    complaints: list[str] = []
+    try:
+        reports = check(paths, options)
+    except UsageError:
+        reports, complaints = _check_one_by_one(paths, options)
+    code = 0
+    if any(report.findings for report in reports):
+        code = _show(reports, fail_on)
+    for complaint in complaints:
+        from pytest_prime_train.report.console import complain
+
+        complain(PROGRAM, complaint)
+        code = 2
+    return code
+
+
+def _check_one_by_one(paths: list[str], options: Options) -> tuple[list[FileReport], list[str]]:
+    """Judge what can be opened, with one sentence for each path that cannot."""
+    from pytest_prime_train.check import UsageError, check
+
+    reports: list[FileReport] = []
+    complaints: list[str] = []
+    for path in paths:
+        try:
+            reports += check([path], options)
+        except UsageError as error:
+            complaints.append(str(error))
+    return reports, complaints
+
+
+def _show(reports: list[FileReport], fail_on: Severity) -> int:
+    from pytest_prime_train.findings import at_least
+    from pytest_prime_train.report.console import use_color, write
+    from pytest_prime_train.report.text import render_finding
+
+    color = use_color(sys.stdout)
+    code = 0
+    for report in reports:
+        for finding in report.findings:
+            if at_least(finding.severity, fail_on):
+                code = 1
+            elif finding.severity == "info":
+                continue
+            write(sys.stdout, render_finding(finding, report.text, color=color) + "\n")
+    return code
+
+
+def _parse(arguments: list[str]) -> tuple[list[str], Options, Severity]:
+    """Paths, how to judge, and the threshold."""
+    import argparse
+
+    from pytest_prime_train.check import Options, UsageError
+    from pytest_prime_train.declarations import require_known
+    from pytest_prime_train.findings import SEVERITIES
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise UsageError(f"{message} (try {PROGRAM} --help)")
+
+    parser = Parser(
+        prog=PROGRAM,
+        description="Check prime-rl configs; print what is wrong, or nothing.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="TOML file or directory")
+    parser.add_argument(
+        "--fail-on",
+        choices=SEVERITIES,
+        default=DEFAULT_FAIL_ON,
+        help="mildest severity that blocks (default: %(default)s)",
+    )
+    parser.add_argument("--root", help="program that reads the files, such as rl or sft")
+    parser.add_argument(
+        "--prime-rl-version", metavar="VERSION", help="version of prime-rl that judges"
+    )
+    for name, verb in (("--select", "report only"), ("--ignore", "do not report")):
+        parser.add_argument(
+            name,
+            action="append",
+            default=[],
+            metavar="IDS",
+            help=f"{verb} these ids, categories or severities, separated by commas",
+        )
+    found = parser.parse_args(arguments)
+    options = Options(
+        root=found.root,
+        version=found.prime_rl_version,
+        select=require_known(found.select),
+        ignore=require_known(found.ignore),
+    )
+    return found.paths, options, found.fail_on

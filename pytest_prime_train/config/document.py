@@ -1,0 +1,91 @@
+"""Reading one file: its text, its data, and the places of its keys."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from typing import TYPE_CHECKING, Any, Literal
+
+from pytest_prime_train.findings import KeyPath, Location
+
+if TYPE_CHECKING:
+    from pytest_prime_train.config.positions import Positions
+
+MAX_BYTES = 4 * 2**20
+"""A config is a few KiB; what is larger than this is data in the wrong place and is not parsed."""
+
+
+class Unreadable(Exception):
+    """A file that cannot be opened or read, with the reason in one sentence."""
+
+
+class TooLarge(Unreadable):
+    """A file that is larger than any config."""
+
+
+class Document:
+    """One TOML file.
+
+    Attributes:
+        path: As the user gave it.
+        text: Its text; what could be decoded of it where it is broken.
+        data: Its tables; empty where it is broken.
+        error: What ``tomllib`` or the decoder raised, or ``None``.
+    """
+
+    def __init__(self, path: str, content: bytes) -> None:
+        self.path = path
+        self.error: Exception | None = None
+        self.data: dict[str, Any] = {}
+        self.text = ""
+        self._positions: Positions | None = None
+        try:
+            self.text = content.decode()
+            self.data = tomllib.loads(self.text)
+        # Beside its own error tomllib raises ValueError for dates and numbers beyond Python's.
+        except (ValueError, RecursionError) as error:
+            self.error = error
+            if not self.text:
+                self.text = content.decode(errors="replace")
+
+    @property
+    def positions(self) -> Positions:
+        """Where everything stands; worked out when first asked for."""
+        if self._positions is None:
+            from pytest_prime_train.config.positions import scan
+
+            self._positions = scan(self.text)
+        return self._positions
+
+    def locate(self, path: KeyPath, part: Literal["key", "value"] = "key") -> Location:
+        """The place of a key or value; for one that is not there, of the table it belongs in."""
+        return Location(self.path, *self.positions.locate(path, part))
+
+
+def read(path: str) -> Document:
+    """Read one file.
+
+    Raises:
+        TooLarge: It is larger than ``MAX_BYTES``.
+        Unreadable: It cannot be opened or read, or is no file.
+    """
+    try:
+        # A pipe or a device could block for ever.
+        if not os.path.isfile(path):
+            os.stat(path)
+            raise Unreadable("it is not a file")
+        with open(path, "rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise Unreadable(_reason(error)) from error
+    except ValueError as error:  # A NUL in the path.
+        raise Unreadable(str(error)) from error
+    if len(content) > MAX_BYTES:
+        raise TooLarge(f"the file is larger than {MAX_BYTES >> 20} MiB, as no config is")
+    return Document(path, content)
+
+
+def _reason(error: OSError) -> str:
+    """What went wrong, in words that start in lower case."""
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]

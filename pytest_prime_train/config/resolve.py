@@ -1,0 +1,349 @@
+"""A config as prime-rl sees it, with the origin of every value.
+
+``resolve`` is cheap: it copies shared keys and walks the schema once. Defaults are looked up when
+a check asks for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+from pytest_prime_train.findings import KeyPath
+from pytest_prime_train.schema.bundle import Schema, schema_of
+from pytest_prime_train.schema.nodes import Node
+from pytest_prime_train.schema.validate import Fault, Walk
+
+_MISSING = object()
+
+
+class Origin(NamedTuple):
+    """Where a resolved value came from.
+
+    Attributes:
+        kind: ``written`` in the file, ``shared`` from a top-level key, ``set`` by prime-rl out of
+            other keys, or ``default`` of the version.
+        key: The key in the file that it came from; empty for ``set`` and ``default``.
+    """
+
+    kind: Literal["written", "shared", "set", "default"]
+    key: KeyPath = ()
+
+
+class Config:
+    """One resolved config.
+
+    Attributes:
+        root: Program of prime-rl that reads it, such as ``rl``.
+        version: Version of prime-rl that judges, such as ``main-2026-08-21``.
+        schema: What that version reads.
+        raw: The document as TOML has it.
+        values: Coerced values of all keys that are written, shared or set; no defaults.
+        shared: Path of every value copied from a shared key -> that key.
+        conflicts: (shared key, other key) pairs whose values differ.
+        faults: What prime-rl's classes refuse.
+        open_blocks: Blocks of environment packages that were not checked, with the package's id.
+    """
+
+    def __init__(self, raw: dict[str, Any], root: str, schema: Schema) -> None:
+        self.root = root
+        self.version = schema.version
+        self.schema = schema
+        self.raw = raw
+        data = raw
+        self.shared: dict[KeyPath, KeyPath] = {}
+        self.conflicts: list[tuple[KeyPath, KeyPath]] = []
+        if root == "rl":
+            from pytest_prime_train.config.sharing import share
+
+            data, self.shared, self.conflicts = share(raw)
+        walk = Walk(schema.tables, schema.plugins)
+        self.values = walk.table(schema.roots[root], data, ())
+        self.faults: list[Fault] = walk.faults
+        self.open_blocks = walk.open_blocks
+        self.set: set[KeyPath] = set()
+
+    @property
+    def trainer(self) -> Block:
+        """The trainer's part: the whole of a trainer or sft config."""
+        return self._part("trainer", ("trainer", "sft"))
+
+    @property
+    def orchestrator(self) -> Block:
+        """The orchestrator's part: the whole of an orchestrator config."""
+        return self._part("orchestrator", ("orchestrator",))
+
+    @property
+    def inference(self) -> Block:
+        """The inference server's part, which an rl or sft config may lack."""
+        return self._part("inference", ("inference",))
+
+    def _part(self, name: str, whole: tuple[str, ...]) -> Block:
+        if self.root in whole:
+            return Block(self, ())
+        if self.get(name) is None:
+            return Block(self, None)
+        return Block(self, (name,))
+
+    @property
+    def steps(self) -> int | None:
+        """Steps of training; ``None`` where the config sets no end."""
+        steps = self.trainer.get("max_steps")
+        if steps is None:
+            steps = self.orchestrator.get("max_steps")
+        return steps if isinstance(steps, int) else None
+
+    def train_sources(self) -> list[Block]:
+        """The environments that train, each with what it inherits."""
+        inherited: list[tuple[str, KeyPath]] = [
+            ("sampling", ("train", "sampling")),
+            ("algo", ("algo",)),
+            ("group_size", ("group_size",)),
+        ]
+        return self.orchestrator.items("train.source", inherited)
+
+    def eval_sources(self) -> list[Block]:
+        """The environments that evaluate, each with what it inherits."""
+        block = self.orchestrator
+        if self.root in ("sft", "evals"):
+            block = Block(self, ())
+        keys = ("sampling", "num_examples", "group_size", "interval")
+        return block.items("eval.source", [(key, ("eval", key)) for key in keys])
+
+    def get(self, key: str) -> Any:
+        """The resolved value at a dotted key; ``None`` where it is absent or null.
+
+        A table comes back with the keys that are written, not with its defaults; ask for those
+        by their own keys.
+        """
+        return self.lookup(parse_key(key))
+
+    def lookup(self, path: KeyPath) -> Any:
+        """As ``get``, for a path."""
+        value: Any = self.values
+        node: Node | None = ("table", self.schema.roots[self.root])
+        for part in path:
+            value, node = self._step(value, node, part)
+            if value is None:
+                return None
+        return value
+
+    def _step(self, value: Any, node: Node | None, part: str | int) -> tuple[Any, Node | None]:
+        """One key down: its value, by default where it is not written, and its node."""
+        if type(value) is list:
+            item = node[1] if node and node[0] == "list" else None
+            if type(part) is not int or part >= len(value):
+                return None, None
+            return value[part], _bare(item)
+        if type(value) is not dict:
+            return None, None
+        table = self._table_of(node, value)
+        if table is None or part not in self.schema.tables[table][0]:
+            inner = node[1] if node and node[0] == "map" else None
+            return value.get(part), _bare(inner)
+        inner, default = self.schema.tables[table][0][part]
+        found = value.get(part, _MISSING)
+        if found is _MISSING:
+            found = {} if default is ... else default
+        return found, _bare(inner)
+
+    def _table_of(self, node: Node | None, value: dict[str, Any]) -> str | None:
+        """The class of prime-rl that a table of the config is read by."""
+        if node is None:
+            return None
+        kind = node[0]
+        if kind in ("table", "switch"):
+            return str(node[1])
+        if kind == "tagged":
+            return dict(node[2]).get(value.get(node[1], node[3]))
+        if kind in ("env", "taskset", "harness"):
+            from pytest_prime_train.schema.validate import package_table
+
+            return package_table(self.schema.plugins, kind, value)
+        if kind == "either":
+            for part in node[1:]:
+                table = self._table_of(_bare(part), value)
+                if table is not None:
+                    return table
+        return None
+
+    def written(self, key: str) -> bool:
+        """Whether the file itself sets this key or table."""
+        return self.has_written(parse_key(key))
+
+    def has_written(self, path: KeyPath) -> bool:
+        """As ``written``, for a path."""
+        value: Any = self.raw
+        for part in path:
+            if type(value) is list:
+                if type(part) is not int or part >= len(value):
+                    return False
+                value = value[part]
+            elif type(value) is dict and part in value:
+                value = value[part]
+            else:
+                return False
+        return True
+
+    def origin(self, key: str) -> Origin:
+        """Where the value at a dotted key came from."""
+        return self.origin_of(parse_key(key))
+
+    def origin_of(self, path: KeyPath) -> Origin:
+        """As ``origin``, for a path."""
+        if any(path[:length] in self.set for length in range(1, len(path) + 1)):
+            return Origin("set")
+        if self.has_written(path):
+            return Origin("written", path)
+        home = self.home(path)
+        return Origin("shared", home) if home != path else Origin("default")
+
+    def home(self, path: KeyPath) -> KeyPath:
+        """The key that a user changes to change a value: the shared key where it came from one."""
+        for length in range(len(path), 0, -1):
+            shared = self.shared.get(path[:length])
+            if shared is not None:
+                return shared + path[length:]
+        return path
+
+    def leaves(self) -> Iterator[tuple[KeyPath, Any]]:
+        """Every written value that is no table, with its path."""
+        pending: list[tuple[KeyPath, Any]] = [((), self.raw)]
+        while pending:
+            path, value = pending.pop()
+            if type(value) is dict:
+                pending += [((*path, key), item) for key, item in reversed(value.items())]
+            elif type(value) is list and value and type(value[0]) in (dict, list):
+                pending += [((*path, number), item) for number, item in enumerate(value)][::-1]
+            else:
+                yield path, value
+
+    def put(self, path: KeyPath, value: Any) -> None:
+        """Record a value that prime-rl sets itself out of other keys."""
+        table: Any = self.values
+        for part in path[:-1]:
+            if type(table) is list:
+                table = table[int(part)]
+                continue
+            if type(table.get(part)) not in (dict, list):
+                table[part] = {}
+            table = table[part]
+        table[path[-1]] = value
+        self.set.add(path)
+
+
+class Block:
+    """A part of a config, such as the trainer's, whatever root the file has.
+
+    A part that the config does not have is false, and every value in it ``None``.
+    """
+
+    __slots__ = ("config", "inherited", "prefix")
+
+    def __init__(
+        self,
+        config: Config,
+        prefix: KeyPath | None,
+        inherited: tuple[tuple[str, KeyPath], ...] = (),
+    ) -> None:
+        self.config = config
+        self.prefix = prefix
+        self.inherited = inherited
+
+    def __bool__(self) -> bool:
+        return self.prefix is not None
+
+    def get(self, key: str) -> Any:
+        """The resolved value of a dotted key of this part; ``None`` if absent or null."""
+        if self.prefix is None:
+            return None
+        return self.config.lookup(self._source(parse_key(key)))
+
+    def _source(self, path: KeyPath) -> KeyPath:
+        """The absolute path a value is read from: the block's own, or one that it inherits."""
+        assert self.prefix is not None
+        for name, parent in self.inherited:
+            if path[0] == name and not self._has_value((*self.prefix, *path)):
+                if name == "algo" and self._has_value((*self.prefix, "algo")):
+                    break  # A whole block, never merged key by key.
+                return (*parent, *path[1:])
+        return (*self.prefix, *path)
+
+    def _has_value(self, path: KeyPath) -> bool:
+        value: Any = self.config.values
+        for part in path:
+            if type(value) is list:
+                value = value[int(part)]
+            elif type(value) is dict and part in value:
+                value = value[part]
+            else:
+                return False
+        return True
+
+    def written(self, key: str) -> bool:
+        """Whether the file itself sets this key or table of the part."""
+        return self.prefix is not None and self.config.has_written(self.path(key))
+
+    def path(self, key: str = "") -> KeyPath:
+        """The key's path from the top of the file."""
+        prefix = self.prefix or ()
+        if not key:
+            return prefix
+        return (*prefix, *parse_key(key))
+
+    def home(self, key: str) -> KeyPath:
+        """The key that a user changes: the shared or inherited one where the value came from it."""
+        if self.prefix is None:
+            return self.path(key)
+        return self.config.home(self._source(self.path(key)[len(self.prefix) :]))
+
+    def block(self, key: str) -> Block:
+        """A part of this part."""
+        if self.prefix is None or self.get(key) is None:
+            return Block(self.config, None)
+        return Block(self.config, self.path(key))
+
+    def items(self, key: str, inherited: list[tuple[str, KeyPath]] | None = None) -> list[Block]:
+        """The tables of an array of tables.
+
+        Args:
+            key: The array.
+            inherited: Keys that every table takes from elsewhere in this part where it does not
+                have them.
+        """
+        found = self.get(key)
+        if type(found) is not list:
+            return []
+        parents = tuple((name, (*self.path(), *parent)) for name, parent in inherited or ())
+        return [
+            Block(self.config, (*self.path(key), number), parents)
+            for number, item in enumerate(found)
+            if type(item) is dict
+        ]
+
+
+def parse_key(key: str) -> KeyPath:
+    """The path that a dotted key stands for.
+
+    >>> parse_key("train.source.0.env")
+    ('train', 'source', 0, 'env')
+    """
+    return tuple(int(part) if part.isdecimal() else part for part in key.split("."))
+
+
+def _bare(node: Node | None) -> Node | None:
+    return node[1] if node is not None and node[0] == "null" else node
+
+
+def resolve(raw: dict[str, Any], root: str, version: str) -> Config:
+    """Resolve a document.
+
+    Args:
+        raw: As ``tomllib`` reads it.
+        root: Program of prime-rl that reads it.
+        version: A bundled version, named as in ``schema.versions.VERSIONS``.
+
+    Raises:
+        KeyError: That version has no such root.
+    """
+    return Config(raw, root, schema_of(version))

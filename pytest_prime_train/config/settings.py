@@ -1,0 +1,123 @@
+"""``[tool.pytest-prime-train]`` of pyproject.toml: how to judge, for every face.
+
+Every run of the hook looks for it, so a pyproject.toml without that table is searched for its
+name and never parsed.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+TABLE = "pytest-prime-train"
+
+
+class Settings(NamedTuple):
+    """What a project has settled.
+
+    Attributes:
+        folder: Folder of the pyproject.toml; globs are relative to it.
+        roots: (glob, root) pairs; the first that matches a file decides.
+        version: Version of prime-rl that judges, or ``None``.
+        select: Ids, categories or severities to report; empty reports all.
+        ignore: Ids, categories or severities to leave out.
+    """
+
+    folder: str = ""
+    roots: tuple[tuple[str, str], ...] = ()
+    version: str | None = None
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used, with its file and key in one sentence."""
+
+
+def load(start: str) -> Settings:
+    """The settings of the project that a folder belongs to.
+
+    The nearest pyproject.toml at or above the folder counts, but none above the top of a git
+    repository.
+
+    Raises:
+        SettingsError: The file has an unknown setting or a value of the wrong type.
+    """
+    folder = os.path.abspath(start)
+    while True:
+        path = os.path.join(folder, "pyproject.toml")
+        try:
+            with open(path, "rb") as stream:
+                content = stream.read()
+        except OSError:
+            content = None
+        if content is not None:
+            return _parse(path, folder, content) if TABLE.encode() in content else Settings(folder)
+        parent = os.path.dirname(folder)
+        if parent == folder or os.path.exists(os.path.join(folder, ".git")):
+            return Settings(folder)
+        folder = parent
+
+
+def _parse(path: str, folder: str, content: bytes) -> Settings:
+    import tomllib
+
+    try:
+        data = tomllib.loads(content.decode())
+    except (ValueError, RecursionError):
+        # Every other tool of the project says what is wrong with it.
+        return Settings(folder)
+    tool = data.get("tool")
+    table = tool.get(TABLE) if type(tool) is dict else None
+    if table is None:
+        return Settings(folder)
+    if type(table) is not dict:
+        raise SettingsError(f"{path}: tool.{TABLE} is not a table")
+    known = {
+        "roots": _roots,
+        "prime-rl-version": _text,
+        "select": _texts,
+        "ignore": _texts,
+    }
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            from pytest_prime_train.schema.suggest import nearest
+
+            near = nearest(key, list(known))
+            hint = f"; did you mean {near!r}?" if near else f"; known are {', '.join(known)}"
+            raise SettingsError(f"{path}: unknown setting tool.{TABLE}.{key}{hint}")
+        values[key] = known[key](f"{path}: tool.{TABLE}.{key}", value)
+    return Settings(
+        folder,
+        values.get("roots", ()),
+        values.get("prime-rl-version"),
+        values.get("select", ()),
+        values.get("ignore", ()),
+    )
+
+
+def _text(place: str, value: Any) -> str:
+    if type(value) is not str:
+        raise SettingsError(f"{place} has to be text in quotes")
+    return value
+
+
+def _texts(place: str, value: Any) -> tuple[str, ...]:
+    if type(value) is not list or not all(type(item) is str for item in value):
+        raise SettingsError(f"{place} has to be an array of texts")
+    return tuple(value)
+
+
+def _roots(place: str, value: Any) -> tuple[tuple[str, str], ...]:
+    from pytest_prime_train.schema.bundle import ROOTS
+
+    if type(value) is not dict or not all(type(item) is str for item in value.values()):
+        raise SettingsError(f'{place} has to be a table of globs, such as "configs/*.toml" = "rl"')
+    for glob, root in value.items():
+        if root not in (*ROOTS, "hosted", "none"):
+            raise SettingsError(
+                f'{place}: "{glob}" = "{root}" is no root; known are '
+                f"{', '.join((*ROOTS, 'hosted'))}, and none for a file to leave alone"
+            )
+    return tuple(value.items())

@@ -1,0 +1,117 @@
+"""Every kind of finding there is, whichever room declares it: for ``explain``, docs and options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import NamedTuple
+
+from pytest_prime_train.check import UsageError
+from pytest_prime_train.findings import SEVERITIES, Severity
+
+
+class Declaration(NamedTuple):
+    """What is known about one kind of finding.
+
+    Attributes:
+        id: Stable kebab-case name.
+        name: The problem in a few words.
+        severity: Of most findings of this kind.
+        category: What ``--select`` and ``--ignore`` take besides ids and severities.
+        hours_lost: Hours that the mistake costs on rented GPUs; 0 where unknown.
+        hours_basis: Where that figure comes from.
+        since: First version of prime-rl it applies to; empty for any.
+        until: Last version of prime-rl it applies to; empty where it still does.
+        roots: Programs of prime-rl whose configs can have it; empty for all.
+        keys: Keys it reads, dotted.
+        why: Why it costs hours.
+        recommendation: What to write instead.
+        evidence: Where it was seen.
+        confidence: How sure that is.
+    """
+
+    id: str
+    name: str
+    severity: Severity
+    category: str
+    hours_lost: float
+    hours_basis: str
+    since: str
+    until: str
+    roots: tuple[str, ...]
+    keys: tuple[str, ...]
+    why: str
+    recommendation: str
+    evidence: tuple[str, ...]
+    confidence: str
+
+
+@cache
+def all_declarations() -> tuple[Declaration, ...]:
+    """Every kind of finding, sorted by id."""
+    from pytest_prime_train.gotchas import all_gotchas
+    from pytest_prime_train.schema.ids import SCHEMA_IDS
+
+    declared = [
+        Declaration(
+            id=kind.id,
+            name=kind.name,
+            severity=kind.severity,
+            category="schema",
+            hours_lost=kind.hours_lost,
+            hours_basis="",
+            since="",
+            until="",
+            roots=(),
+            keys=(),
+            why=kind.why,
+            recommendation=kind.recommendation,
+            evidence=(),
+            confidence="",
+        )
+        for kind in SCHEMA_IDS
+    ]
+    for gotcha in all_gotchas():
+        facts = {field: getattr(gotcha, field) for field in Declaration._fields}
+        declared.append(Declaration(**facts))
+    return tuple(sorted(declared))
+
+
+def find(id: str) -> Declaration | None:
+    """The kind of finding with this id, or ``None``."""
+    return next((declared for declared in all_declarations() if declared.id == id), None)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for the known word most like ``word``, or nothing.
+
+    >>> did_you_mean("unknown-keys", ["unknown-key", "wrong-type"])
+    "; did you mean 'unknown-key'?"
+    """
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def selectable() -> tuple[str, ...]:
+    """What ``--select`` and ``--ignore`` take: ids, categories and severities, sorted."""
+    declared = all_declarations()
+    names = {*SEVERITIES, *(kind.id for kind in declared), *(kind.category for kind in declared)}
+    return tuple(sorted(names))
+
+
+def require_known(values: Iterable[str]) -> tuple[str, ...]:
+    """The ids, categories and severities in values that may hold several, split at commas.
+
+    Raises:
+        UsageError: One of them is none.
+    """
+    names = [name for value in values for name in value.replace(" ", "").split(",") if name]
+    known = selectable() if names else ()
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"no finding, category or severity is called {name!r}{did_you_mean(name, known)}"
+            )
+    return tuple(names)

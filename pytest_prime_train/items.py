@@ -1,0 +1,275 @@
+"""The nodes of the pytest plugin: a file is one config, each of its items one check of it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_prime_train.check import Checker, FileReport
+from pytest_prime_train.conftests import HooksFor
+from pytest_prime_train.findings import SEVERITIES, Finding, Location, at_least
+from pytest_prime_train.pytest_options import SETTINGS
+from pytest_prime_train.warnings import PrimeConfigWarning
+
+if TYPE_CHECKING:
+    from pytest_prime_train.gotchas import Gotcha
+
+SCHEMA_ITEM = "schema"
+"""Name of the item that fails for what prime-rl itself would refuse."""
+COMPACT_ITEM = "prime-train"
+"""Name of the only item of a file with --prime-compact."""
+BROKEN_FILE = "toml-syntax"
+"""Finding of a file that cannot be checked any further, and name of its only item."""
+UNREADABLE_FILE = "unreadable-file"
+"""Finding of a file that cannot be read, or not any more."""
+CRASH_ITEM = "internal-error"
+"""Name of the item that fails when the check of a file ends with an error of its own."""
+
+
+class ConfigFailure(Exception):
+    """Findings at or above the threshold; how they look is up to the item."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__(*(finding.message for finding in findings))
+        self.findings = findings
+
+
+class CheckCrash(Exception):
+    """The check itself failed; the message is the traceback of its error."""
+
+
+class PrimeFile(pytest.File):
+    """A TOML file that was judged when it was collected.
+
+    Attributes:
+        report: What was found; ``None`` if the check crashed.
+        crash: The traceback of the error that the check ended with; ``""`` if it did not crash.
+        is_gone: Whether an item has told that the file vanished.
+    """
+
+    report: FileReport | None
+    crash: str
+    is_gone: bool
+    _hooks: HooksFor
+
+    @classmethod
+    def judge(cls, parent: pytest.Collector, path: Path) -> PrimeFile | None:
+        """The node of a file, or ``None`` if there is nothing to say about it.
+
+        Never raises for what is in the file: a collection error would end the whole run.
+        """
+        report, crash = None, ""
+        try:
+            report = parent.config.stash[SETTINGS].checker.check_file(str(path))
+        except Exception as error:
+            import traceback
+
+            crash = "".join(traceback.format_exception(error))
+        if report is not None and report.root is None and not report.findings:
+            return None
+        node_id = os.path.relpath(path, parent.config.rootpath).replace(os.sep, "/")
+        node: PrimeFile = cls.from_parent(parent, path=path, nodeid=node_id)
+        node.report, node.crash, node.is_gone = report, crash, False
+        node._hooks = HooksFor(node.config, path)
+        node.add_marker(pytest.mark.prime_train)
+        return node
+
+    @property
+    def ihook(self) -> Any:
+        """The hooks of all plugins and of each loaded conftest.py above the file."""
+        return self._hooks
+
+    @property
+    def text(self) -> str:
+        """The text that was judged."""
+        return self.report.text if self.report is not None else ""
+
+    def collect(self) -> Iterator[PrimeItem]:
+        """One item for the schema and each gotcha that can be met; one if it cannot be checked."""
+        report = self.report
+        if report is None:
+            yield PrimeItem.of(self, CRASH_ITEM, ())
+            return
+        settings = self.config.stash[SETTINGS]
+        if settings.compact:
+            yield PrimeItem.of(self, COMPACT_ITEM, report.findings)
+            return
+        left = list(report.findings)
+        for name in _item_names(report, settings.checker):
+            own = [finding for finding in left if _belongs(finding, name)]
+            left = [finding for finding in left if not _belongs(finding, name)]
+            item = PrimeItem.of(self, name, own)
+            reason = _why_unchecked(name, report, settings.checker)
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=reason))
+            yield item
+        for name in sorted({finding.id for finding in left}):
+            yield PrimeItem.of(self, name, [finding for finding in left if finding.id == name])
+
+
+class PrimeItem(pytest.Item):
+    """One check of one config; fails if it found something at or above the threshold.
+
+    Attributes:
+        findings: All that it found.
+    """
+
+    parent: PrimeFile
+    findings: Sequence[Finding]
+
+    @classmethod
+    def of(cls, parent: PrimeFile, name: str, findings: Sequence[Finding]) -> PrimeItem:
+        """The item of a file, with what reports of every kind should know about its findings."""
+        item: PrimeItem = cls.from_parent(parent, name=name)
+        item.findings = findings
+        item.user_properties.extend(_properties(item, findings))
+        return item
+
+    @property
+    def ihook(self) -> Any:
+        """The hooks that concern the file."""
+        return self.parent.ihook
+
+    def runtest(self) -> None:
+        """Report what was found when the file was collected.
+
+        Raises:
+            ConfigFailure: There are findings at or above the threshold.
+            CheckCrash: The file could not be checked because of an error of our own.
+        """
+        file = self.parent
+        if file.crash:
+            raise CheckCrash(file.crash)
+        if not file.is_gone and not os.path.exists(file.path):
+            file.is_gone = True
+            gone = [_vanished(file.path)]
+            self.user_properties.extend(_properties(self, gone))
+            raise ConfigFailure(gone)
+        settings = self.config.stash[SETTINGS]
+        failing = [found for found in self.findings if at_least(found.severity, settings.fail_on)]
+        for finding in self.findings:
+            if finding in failing or (finding.severity == "info" and not settings.show_infos):
+                continue
+            try:
+                _warn(self, finding)
+            except PrimeConfigWarning:  # a filter of the user makes it an error
+                failing.append(finding)
+        if failing:
+            raise ConfigFailure(failing)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """The findings in the words of every face; a traceback only for an error of our own."""
+        from pytest_prime_train.failure import represent, represent_crash
+
+        if isinstance(excinfo.value, ConfigFailure):
+            shown = [self.localize(finding) for finding in excinfo.value.findings]
+            return represent(shown, self.parent.text, str(self.path))
+        if isinstance(excinfo.value, CheckCrash):
+            return represent_crash(str(excinfo.value), str(self.path))
+        return super().repr_failure(excinfo, style=style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Path, line counted from 0, and a title for the failure."""
+        line = self.findings[0].location.line - 1 if self.findings else 0
+        return self.path, line, f"{self.name}: {_display_path(self)}"
+
+    def localize(self, finding: Finding) -> Finding:
+        """The finding with its path as the user's terminal would name it."""
+        if finding.location.path != str(self.path):
+            return finding
+        location = finding.location._replace(path=_display_path(self))
+        return finding._replace(location=location)
+
+
+def _vanished(path: Path) -> Finding:
+    message = "the file vanished after it was collected"
+    return Finding(UNREADABLE_FILE, "error", message, Location(str(path)))
+
+
+def _item_names(report: FileReport, checker: Checker) -> Iterator[str]:
+    """The checks that the file went through, whether or not they found something."""
+    if report.root is None or any(finding.id == BROKEN_FILE for finding in report.findings):
+        return
+    from pytest_prime_train.gotchas import applicable
+
+    if _selects_schema(checker):
+        yield SCHEMA_ITEM
+    for gotcha in applicable(report.root, report.version):
+        if _selects(checker, gotcha):
+            yield gotcha.id
+
+
+def _why_unchecked(name: str, report: FileReport, checker: Checker) -> str:
+    """Why a check did not take place; passing would say that there is nothing to find."""
+    if report.root not in checker.schema.roots:
+        return f"prime-rl {checker.schema.version} has no program {report.root!r}: not checked"
+    return report.unchecked if name != SCHEMA_ITEM else ""
+
+
+def _selects(checker: Checker, gotcha: Gotcha) -> bool:
+    names = {gotcha.id, gotcha.category, gotcha.severity}
+    return names.isdisjoint(checker.ignore) and not (
+        checker.select and names.isdisjoint(checker.select)
+    )
+
+
+def _selects_schema(checker: Checker) -> bool:
+    if SCHEMA_ITEM in checker.ignore:
+        return False
+    return not checker.select or any(_is_of_schema(name) for name in checker.select)
+
+
+def _is_of_schema(name: str) -> bool:
+    from pytest_prime_train.declarations import find
+
+    declared = find(name)
+    return name in (SCHEMA_ITEM, *SEVERITIES) or (
+        declared is not None and declared.category == SCHEMA_ITEM
+    )
+
+
+def _belongs(finding: Finding, name: str) -> bool:
+    return name == finding.id or (name == SCHEMA_ITEM and finding.category == SCHEMA_ITEM)
+
+
+def _properties(item: PrimeItem, findings: Sequence[Finding]) -> Iterator[tuple[str, object]]:
+    """What junit files hold, and what the summary is made of on the other side of xdist."""
+    file = item.parent.nodeid
+    if not findings:
+        yield "file", file
+    for finding in findings:
+        yield "rule", finding.id
+        yield "severity", finding.severity
+        yield "file", file
+        yield "line", finding.location.line
+        yield "column", finding.location.column
+        yield "hours_lost", finding.hours_lost
+        yield "message", _message(item, finding)
+
+
+def _warn(item: PrimeItem, finding: Finding) -> None:
+    # Python shows the line of a real file below a warning, with any secret on it.
+    warnings.warn_explicit(
+        f"{finding.severity} {finding.id}: {_message(item, finding)}",
+        PrimeConfigWarning,
+        filename=f"<{_display_path(item)}>",
+        lineno=finding.location.line,
+    )
+
+
+def _message(item: PrimeItem, finding: Finding) -> str:
+    from pytest_prime_train.report.console import clean
+    from pytest_prime_train.report.secrets import conceal
+
+    line = finding.location.line
+    return clean(conceal(finding.message, finding.key, line, item.parent.text))
+
+
+def _display_path(item: PrimeItem) -> str:
+    """The path of the file from the directory that pytest was started in."""
+    return os.path.relpath(item.path, item.config.invocation_params.dir)

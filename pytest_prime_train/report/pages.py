@@ -1,0 +1,55 @@
+"""The page about one kind of finding: ``prime-train explain`` prints it, the docs hold it."""
+
+from __future__ import annotations
+
+from pytest_prime_train.declarations import Declaration
+from pytest_prime_train.report.text import format_hours
+
+
+def render_page(declared: Declaration, *, bad: str = "", good: str = "") -> str:
+    """The page in Markdown, with a last newline.
+
+    Args:
+        declared: What to explain.
+        bad: A config that has the problem, for the examples; empty for none.
+        good: The same config without the problem.
+    """
+    parts = [f"# {declared.id}", f"{_sentence(declared.name)}", _facts(declared)]
+    parts += _section("Why it costs you", declared.why)
+    parts += _section("Example", f"```toml\n{bad.strip()}\n```" if bad else "")
+    parts += _section("What to write instead", declared.recommendation)
+    if good:
+        parts.append(f"```toml\n{good.strip()}\n```")
+    parts += _section("Evidence", _evidence(declared))
+    return "\n\n".join(parts) + "\n"
+
+
+def _facts(declared: Declaration) -> str:
+    facts = [f"Severity: {declared.severity}.", f"Category: {declared.category}."]
+    if declared.hours_lost:
+        basis = f" ({declared.hours_basis.rstrip('.')})" if declared.hours_basis else ""
+        facts.append(f"Hours at risk: about {format_hours(declared.hours_lost)}{basis}.")
+    if declared.roots:
+        facts.append(f"Applies to: {', '.join(declared.roots)}.")
+    if declared.keys:
+        facts.append(f"Keys: {', '.join(f'`{key}`' for key in declared.keys)}.")
+    if declared.since or declared.until:
+        first = f"since {declared.since}" if declared.since else ""
+        last = f"until {declared.until}" if declared.until else ""
+        facts.append(f"prime-rl: {', '.join(filter(None, (first, last)))}.")
+    return "\n".join(f"- {fact}" for fact in facts)
+
+
+def _section(title: str, body: str) -> list[str]:
+    return [f"## {title}", body] if body else []
+
+
+def _evidence(declared: Declaration) -> str:
+    lines = [f"- {source}" for source in declared.evidence]
+    if declared.confidence:
+        lines.append(f"- Confidence: {declared.confidence}")
+    return "\n".join(lines)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."

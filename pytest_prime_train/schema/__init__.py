@@ -1,0 +1,1 @@
+"""What every version of prime-rl reads, and whether a value is what it wants."""

@@ -1,0 +1,129 @@
+"""The kinds of finding that are not gotchas: what a reader of a config refuses."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pytest_prime_train.findings import Severity
+
+
+class SchemaId(NamedTuple):
+    """One kind of finding.
+
+    Attributes:
+        id: Stable kebab-case name.
+        name: The problem in a few words.
+        severity: Of the findings of this kind, where they do not say otherwise.
+        why: Why it costs hours.
+        recommendation: What to write instead, in general.
+        hours_lost: Hours on rented GPUs that are lost when it is met there; 0 where unknown.
+    """
+
+    id: str
+    name: str
+    severity: Severity
+    why: str
+    recommendation: str
+    hours_lost: float
+
+
+_REFUSED = (
+    "prime-rl refuses the whole file for it at start, when the machines are already rented "
+    "and the job has waited in its queue."
+)
+
+SCHEMA_IDS = (
+    SchemaId(
+        "toml-syntax",
+        "Not a TOML file",
+        "error",
+        "prime-rl cannot read the file and stops at start.",
+        "Correct the place that the message names.",
+        0.5,
+    ),
+    SchemaId(
+        "unreadable-file",
+        "A file that cannot be read",
+        "error",
+        "What cannot be read cannot be checked, and prime-rl cannot read it either.",
+        "Make the file readable, or remove it.",
+        0.5,
+    ),
+    SchemaId(
+        "unrecognised-config",
+        "Perhaps a prime-rl config, but for which program cannot be told",
+        "info",
+        "A file that nobody can assign is not checked.",
+        'Name its root: roots = { "path/of/the/file.toml" = "rl" } in [tool.pytest-prime-train] '
+        "of pyproject.toml, or --root on the command line.",
+        0.0,
+    ),
+    SchemaId(
+        "unknown-key",
+        "A key that prime-rl does not know",
+        "error",
+        _REFUSED,
+        "Use the right name, or remove the key.",
+        0.5,
+    ),
+    SchemaId(
+        "wrong-type",
+        "A value of the wrong type",
+        "error",
+        _REFUSED,
+        "Write a value of the type that the message names.",
+        0.5,
+    ),
+    SchemaId(
+        "out-of-range",
+        "A value that is out of range, or none of the allowed ones",
+        "error",
+        _REFUSED,
+        "Write a value that the message names.",
+        0.5,
+    ),
+    SchemaId(
+        "missing-key",
+        "A key that has to be there",
+        "error",
+        _REFUSED,
+        "Add the key.",
+        0.5,
+    ),
+    SchemaId(
+        "shared-value-conflict",
+        "A shared key and a key of a part of the config that differ",
+        "error",
+        "prime-rl refuses two different values for the same thing, and it compares them as they "
+        "are written.",
+        "Keep one of the two.",
+        0.5,
+    ),
+    SchemaId(
+        "unchecked-taskset",
+        "Keys of an environment package, which were not checked",
+        "info",
+        "Only the package of a taskset knows its keys; prime-rl imports it and refuses wrong ones.",
+        "Start the run once with --dry-run where the package is installed.",
+        0.0,
+    ),
+    SchemaId(
+        "stale-config",
+        "A file that another program of prime-rl would refuse",
+        "info",
+        "The name of the file points to a program that refuses it.",
+        "Rename the file, or bring its keys up to date.",
+        0.0,
+    ),
+)
+
+_BY_ID = {kind.id: kind for kind in SCHEMA_IDS}
+
+
+def schema_id(id: str) -> SchemaId:
+    """The kind of finding with this id.
+
+    Raises:
+        KeyError: There is none.
+    """
+    return _BY_ID[id]

@@ -1,0 +1,64 @@
+"""What tests share: the facts about prime-rl, and the rule that CI skips nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def shared_folder() -> Path:
+    """Where the facts about prime-rl lie, which need not exist."""
+    return Path(os.environ.get("PRIME_SHARED") or ROOT.parent / "shared")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Facts about prime-rl that are not part of the project."""
+    folder = shared_folder()
+    if not folder.is_dir():
+        pytest.skip(f"the shared facts are not at {folder} (set PRIME_SHARED)")
+    return folder
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a skipped test is a failure wherever the facts are there to run it."""
+    if _is_strict(session.config) and _skipped(session.config) and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> Iterator[None]:
+    yield
+    if _is_strict(config) and _skipped(config):
+        terminalreporter.write_line("in CI no test may be skipped", red=True)
+
+
+def _is_strict(config: pytest.Config) -> bool:
+    on_worker = hasattr(config, "workerinput")
+    return bool(os.environ.get("CI")) and shared_folder().is_dir() and not on_worker
+
+
+def _skipped(config: pytest.Config) -> bool:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return reporter is not None and bool(reporter.stats.get("skipped"))
+
+
+def copy_of_the_project(target: Path) -> Path:
+    """Copy what the project is made of, without what tools have left there."""
+    shutil.copytree(
+        ROOT,
+        target,
+        ignore=shutil.ignore_patterns(
+            ".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis"
+        ),
+    )
+    return target
