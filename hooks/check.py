@@ -42,6 +42,9 @@ def _run(arguments: list[str]) -> int:
     paths, options, fail_on = arguments, Options(), DEFAULT_FAIL_ON
     if any(argument.startswith("-") for argument in arguments):
         paths, options, fail_on = _parse(arguments)
+    if fail_on != "info":
+        # They are not shown then, and looking for them would double the time.
+        options = options._replace(ignore=(*options.ignore, "info"))
     complaints: list[str] = []
     try:
         reports = check(paths, options)
@@ -83,8 +86,6 @@ def _show(reports: list[FileReport], fail_on: Severity) -> int:
         for finding in report.findings:
             if at_least(finding.severity, fail_on):
                 code = 1
-            elif finding.severity == "info":
-                continue
             write(sys.stdout, render_finding(finding, report.text, color=color) + "\n")
     return code
 

@@ -171,6 +171,8 @@ class Checker:
             from pytest_prime_train.declarations import require_known
 
             require_known((*self.settings.select, *self.settings.ignore))
+        # Working out a place takes longer than the whole check of a file without findings.
+        self.shows_infos = "info" not in self.ignore
 
     def check_file(self, path: str) -> FileReport:
         """Judge one file. Never raises for what is in it."""
@@ -205,6 +207,8 @@ class Checker:
         return found.root, found.reason, self._notes(document, found)
 
     def _notes(self, document: Document, found: Recognition) -> list[Finding]:
+        if not self.shows_infos:
+            return []
         if found.doubtful:
             message = f"this may be a prime-rl config, but {found.reason}"
             return [self._plain(document.path, "unrecognised-config", message)]
@@ -256,8 +260,9 @@ class Checker:
             unchecked = "prime-rl refuses the file, so what it would do with it was not checked"
         else:
             findings += self._gotchas(document, config)
-        for block, package in config.open_blocks:
-            findings.append(self._open_block(document, block, package))
+        if self.shows_infos:
+            for block, package in config.open_blocks:
+                findings.append(self._open_block(document, block, package))
         return self._report(document.path, root, reason, findings, document.text, unchecked)
 
     def _gotchas(self, document: Document, config: Config) -> list[Finding]:
