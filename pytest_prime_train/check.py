@@ -165,8 +165,8 @@ class Checker:
                 f"prime-rl {version} has no program {options.root!r}; "
                 f"known are {', '.join(self.schema.roots)}"
             )
-        self.select = options.select or self.settings.select
-        self.ignore = options.ignore or self.settings.ignore
+        self.select = frozenset(options.select or self.settings.select)
+        self.ignore = frozenset(options.ignore or self.settings.ignore)
         if self.settings.select or self.settings.ignore:
             from pytest_prime_train.declarations import require_known
 
@@ -268,7 +268,16 @@ class Checker:
     def _gotchas(self, document: Document, config: Config) -> list[Finding]:
         from pytest_prime_train.gotchas.registry import run
 
-        return [self._finding(document, problem, gotcha) for gotcha, problem in run(config)]
+        # Working out a place costs more than the check, so what nobody wants is dropped first.
+        return [
+            self._finding(document, problem, gotcha)
+            for gotcha, problem in run(config, self._looks_for)
+            if self._wants(gotcha.id, gotcha.category, problem.severity or gotcha.severity)
+        ]
+
+    def _looks_for(self, gotcha: Gotcha) -> bool:
+        """Whether a gotcha could have a finding that is wanted."""
+        return self.ignore.isdisjoint((gotcha.id, gotcha.category, gotcha.severity))
 
     def _open_block(
         self, document: Document, block: tuple[str | int, ...], package: str
@@ -294,15 +303,15 @@ class Checker:
         text: str = "",
         unchecked: str = "",
     ) -> FileReport:
-        kept = sorted(filter(self._wanted, findings), key=lambda finding: finding.sort_key)
+        wanted = [one for one in findings if self._wants(one.id, one.category, one.severity)]
+        kept = sorted(wanted, key=lambda finding: finding.sort_key)
         version = self.schema.version if root is not None else ""
         return FileReport(path, root, reason, version, tuple(kept), text, unchecked)
 
-    def _wanted(self, finding: Finding) -> bool:
-        names = (finding.id, finding.category, finding.severity)
-        if self.select and not any(name in self.select for name in names):
-            return False
-        return not any(name in self.ignore for name in names)
+    def _wants(self, *names: str) -> bool:
+        """Whether a finding of this id, category and severity is to be reported."""
+        selected = not self.select or not self.select.isdisjoint(names)
+        return selected and self.ignore.isdisjoint(names)
 
     def _plain(self, path: str, id: str, message: object) -> Finding:
         """A finding about a whole file."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SETTINGS] = read_settings(config)
     # With xdist the process that the user looks at knows what all the others found.
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.import_plugin("pytest_prime_train.summary")
+        module = import_module("pytest_prime_train.summary")
+        config.pluginmanager.register(module, "prime-train-summary")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> PrimeFile | None:

@@ -6,27 +6,17 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from pytest_prime_train.check import Checker, FileReport
+from pytest_prime_train.check import FileReport
 from pytest_prime_train.conftests import HooksFor
-from pytest_prime_train.findings import SEVERITIES, Finding, Location, at_least
+from pytest_prime_train.findings import Finding, Location, at_least
+from pytest_prime_train.item_plan import plan_items
 from pytest_prime_train.pytest_options import SETTINGS
 from pytest_prime_train.warnings import PrimeConfigWarning
 
-if TYPE_CHECKING:
-    from pytest_prime_train.gotchas import Gotcha
-
-SCHEMA_ITEM = "schema"
-"""Name of the item that fails for what prime-rl itself would refuse."""
-COMPACT_ITEM = "prime-train"
-"""Name of the only item of a file with --prime-compact."""
-BROKEN_FILE = "toml-syntax"
-"""Finding of a file that cannot be checked any further, and name of its only item."""
-UNREADABLE_FILE = "unreadable-file"
-"""Finding of a file that cannot be read, or not any more."""
 CRASH_ITEM = "internal-error"
 """Name of the item that fails when the check of a file ends with an error of its own."""
 
@@ -72,8 +62,9 @@ class PrimeFile(pytest.File):
             crash = "".join(traceback.format_exception(error))
         if report is not None and report.root is None and not report.findings:
             return None
-        node_id = os.path.relpath(path, parent.config.rootpath).replace(os.sep, "/")
-        node: PrimeFile = cls.from_parent(parent, path=path, nodeid=node_id)
+        node_id = _show(os.path.relpath(path, parent.config.rootpath).replace(os.sep, "/"))
+        name = node_id if parent is parent.session else _show(path.name)
+        node: PrimeFile = cls.from_parent(parent, path=path, name=name, nodeid=node_id)
         node.report, node.crash, node.is_gone = report, crash, False
         node._hooks = HooksFor(node.config, path)
         node.add_marker(pytest.mark.prime_train)
@@ -90,26 +81,17 @@ class PrimeFile(pytest.File):
         return self.report.text if self.report is not None else ""
 
     def collect(self) -> Iterator[PrimeItem]:
-        """One item for the schema and each gotcha that can be met; one if it cannot be checked."""
+        """An item for each check of the file, one if it cannot be checked."""
         report = self.report
         if report is None:
             yield PrimeItem.of(self, CRASH_ITEM, ())
             return
         settings = self.config.stash[SETTINGS]
-        if settings.compact:
-            yield PrimeItem.of(self, COMPACT_ITEM, report.findings)
-            return
-        left = list(report.findings)
-        for name in _item_names(report, settings.checker):
-            own = [finding for finding in left if _belongs(finding, name)]
-            left = [finding for finding in left if not _belongs(finding, name)]
-            item = PrimeItem.of(self, name, own)
-            reason = _why_unchecked(name, report, settings.checker)
-            if reason:
-                item.add_marker(pytest.mark.skip(reason=reason))
+        for planned in plan_items(report, settings.checker, compact=settings.compact):
+            item = PrimeItem.of(self, planned.name, planned.findings)
+            if planned.unchecked:  # to pass would say that there is nothing to find
+                item.add_marker(pytest.mark.skip(reason=planned.unchecked))
             yield item
-        for name in sorted({finding.id for finding in left}):
-            yield PrimeItem.of(self, name, [finding for finding in left if finding.id == name])
 
 
 class PrimeItem(pytest.Item):
@@ -168,15 +150,15 @@ class PrimeItem(pytest.Item):
 
         if isinstance(excinfo.value, ConfigFailure):
             shown = [self.localize(finding) for finding in excinfo.value.findings]
-            return represent(shown, self.parent.text, str(self.path))
+            return represent(shown, self.parent.text, _show(str(self.path)))
         if isinstance(excinfo.value, CheckCrash):
-            return represent_crash(str(excinfo.value), str(self.path))
+            return represent_crash(str(excinfo.value), _show(str(self.path)))
         return super().repr_failure(excinfo, style=style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Path, line counted from 0, and a title for the failure."""
         line = self.findings[0].location.line - 1 if self.findings else 0
-        return self.path, line, f"{self.name}: {_display_path(self)}"
+        return Path(_show(str(self.path))), line, f"{self.name}: {_display_path(self)}"
 
     def localize(self, finding: Finding) -> Finding:
         """The finding with its path as the user's terminal would name it."""
@@ -188,53 +170,7 @@ class PrimeItem(pytest.Item):
 
 def _vanished(path: Path) -> Finding:
     message = "the file vanished after it was collected"
-    return Finding(UNREADABLE_FILE, "error", message, Location(str(path)))
-
-
-def _item_names(report: FileReport, checker: Checker) -> Iterator[str]:
-    """The checks that the file went through, whether or not they found something."""
-    if report.root is None or any(finding.id == BROKEN_FILE for finding in report.findings):
-        return
-    from pytest_prime_train.gotchas import applicable
-
-    if _selects_schema(checker):
-        yield SCHEMA_ITEM
-    for gotcha in applicable(report.root, report.version):
-        if _selects(checker, gotcha):
-            yield gotcha.id
-
-
-def _why_unchecked(name: str, report: FileReport, checker: Checker) -> str:
-    """Why a check did not take place; passing would say that there is nothing to find."""
-    if report.root not in checker.schema.roots:
-        return f"prime-rl {checker.schema.version} has no program {report.root!r}: not checked"
-    return report.unchecked if name != SCHEMA_ITEM else ""
-
-
-def _selects(checker: Checker, gotcha: Gotcha) -> bool:
-    names = {gotcha.id, gotcha.category, gotcha.severity}
-    return names.isdisjoint(checker.ignore) and not (
-        checker.select and names.isdisjoint(checker.select)
-    )
-
-
-def _selects_schema(checker: Checker) -> bool:
-    if SCHEMA_ITEM in checker.ignore:
-        return False
-    return not checker.select or any(_is_of_schema(name) for name in checker.select)
-
-
-def _is_of_schema(name: str) -> bool:
-    from pytest_prime_train.declarations import find
-
-    declared = find(name)
-    return name in (SCHEMA_ITEM, *SEVERITIES) or (
-        declared is not None and declared.category == SCHEMA_ITEM
-    )
-
-
-def _belongs(finding: Finding, name: str) -> bool:
-    return name == finding.id or (name == SCHEMA_ITEM and finding.category == SCHEMA_ITEM)
+    return Finding("unreadable-file", "error", message, Location(str(path)))
 
 
 def _properties(item: PrimeItem, findings: Sequence[Finding]) -> Iterator[tuple[str, object]]:
@@ -272,4 +208,11 @@ def _message(item: PrimeItem, finding: Finding) -> str:
 
 def _display_path(item: PrimeItem) -> str:
     """The path of the file from the directory that pytest was started in."""
-    return os.path.relpath(item.path, item.config.invocation_params.dir)
+    return _show(os.path.relpath(item.path, item.config.invocation_params.dir))
+
+
+def _show(path: str) -> str:
+    """A path without line breaks and undecodable bytes, which end the run in xdist and junit."""
+    from pytest_prime_train.report.console import clean
+
+    return clean(path)

@@ -69,7 +69,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Load the rest of the plugin if an option, the ini file or an argument asks for it."""
     config.addinivalue_line("markers", "prime_train: a check of a prime-rl training config.")
     if _is_asked(config):
-        config.pluginmanager.import_plugin("pytest_prime_train.collecting")
+        from importlib import import_module
+
+        # Registering calls the module's own pytest_configure.
+        module = import_module("pytest_prime_train.collecting")
+        config.pluginmanager.register(module, "prime-train-collecting")
 
 
 def _is_asked(config: pytest.Config) -> bool:

@@ -97,7 +97,7 @@ def _named(config: pytest.Config, arguments: list[str]) -> dict[str, set[str]]:
     whole: set[str] = set()
     for argument in arguments:
         path, _, name = argument.partition("::")
-        if not path.endswith(TOML_SUFFIX):
+        if not path.endswith(TOML_SUFFIX) or not _is_file(path, config):
             continue
         path = os.path.normpath(os.path.join(config.invocation_params.dir, path))
         names = named.setdefault(path, set())

@@ -33,6 +33,7 @@ class Case(NamedTuple):
         id: The gotcha that it is for.
         root: What it is to be taken for.
         keys: Keys of the findings that it is to have, dotted.
+        says: Parts of what they say, with the values of the file.
         severity: Of these findings; empty for the gotcha's own.
     """
 
@@ -40,6 +41,7 @@ class Case(NamedTuple):
     id: str
     root: str
     keys: tuple[str, ...]
+    says: tuple[str, ...]
     severity: str
 
     @classmethod
@@ -51,8 +53,8 @@ class Case(NamedTuple):
                 break
             head.setdefault(match[1], []).append(match[2])
         (root,) = head["root"]
-        severity = "".join(head.get("severity", ()))
-        return cls(path, path.parent.name, root, tuple(head.get("key", ())), severity)
+        keys, says = (tuple(head.get(name, ())) for name in ("key", "says"))
+        return cls(path, path.parent.name, root, keys, says, "".join(head.get("severity", ())))
 
 
 def cases(kind: str) -> list[Any]:
@@ -76,6 +78,8 @@ def test_a_bad_fixture_has_its_gotcha_at_its_keys_and_no_other_error(case: Case)
     for finding in own:
         assert finding.severity == (case.severity or GOTCHAS[case.id].severity)
         assert_points_to_its_key(finding, report.text)
+    said = "\n".join(f"{finding.message}\n{finding.recommendation}" for finding in own)
+    assert [part for part in case.says if part not in said] == []
     others = [finding for finding in report.findings if finding.id != case.id]
     assert [finding for finding in others if finding.severity == "error"] == []
 

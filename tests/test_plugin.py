@@ -18,16 +18,15 @@ BROKEN = "max_steps = \n"
 REFUSED_AND_UNSAVED = UNSAVED.replace("max_steps", "max_stepz")
 # A taskset that nobody can look into is worth an info.
 REMARKABLE = (ROOT / "examples" / "rl.toml").read_text(encoding="utf-8")
+HOSTED = 'model = "Qwen/Qwen3-4B"\nlearning_rate = 1e-6\n[[env]]\nid = "someone/gsm8k"\n'
 EMPTY = "# nothing yet\n"
 FOREIGN = "[project]\nname = 'x'\n"
 
 # Runs in this process inherit the filters of our own tests, which make warnings errors.
-pytestmark = pytest.mark.filterwarnings("default::pytest.PytestWarning")
-
-
-@pytest.fixture(autouse=True)
-def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "300")
+pytestmark = [
+    pytest.mark.filterwarnings("default::pytest.PytestWarning"),
+    pytest.mark.usefixtures("quick_runs"),
+]
 
 
 def write(pytester: pytest.Pytester, **texts: str) -> None:
@@ -180,6 +179,13 @@ def test_a_warning_filter_can_silence_it(pytester: pytest.Pytester) -> None:
     assert "warnings" not in run(pytester, "-W", filters).parseoutcomes()
 
 
+def test_a_config_of_hosted_training_does_not_pass_unchecked(pytester: pytest.Pytester) -> None:
+    write(pytester, hosted=HOSTED)
+    result = run(pytester, "-v")
+    assert "passed" not in result.parseoutcomes()
+    result.stdout.fnmatch_lines(["configs/hosted.toml::schema SKIPPED (*'hosted'*"])
+
+
 def test_infos_are_counted_and_shown_on_request(pytester: pytest.Pytester) -> None:
     write(pytester, remarkable=REMARKABLE)
     quiet = run(pytester)
@@ -239,7 +245,7 @@ def test_what_was_not_checked_does_not_pass(pytester: pytest.Pytester) -> None:
         [
             "configs/bad.toml::schema FAILED*",
             "configs/bad.toml::ckpt-disabled SKIPPED (prime-rl refuses the file*",
-            "SKIPPED [[]*[]] configs/bad.toml:1: prime-rl refuses the file*",
+            "SKIPPED [[]*[]] configs/bad.toml*: prime-rl refuses the file*",
         ]
     )
 
@@ -294,6 +300,29 @@ def test_a_wrong_setting_is_wrong_use(pytester: pytest.Pytester, setting: str) -
     assert pytester.runpytest("--help").ret == pytest.ExitCode.OK
 
 
+def test_settings_of_the_project_are_used(pytester: pytest.Pytester) -> None:
+    write(pytester, unsaved=UNSAVED, empty=EMPTY)
+    pytester.makepyprojecttoml(
+        """
+        [tool.pytest-prime-train]
+        ignore = ["ckpt-disabled"]
+        roots = { "configs/empty.toml" = "sft" }
+        """
+    )
+    result = run(pytester, "-v", "--prime-fail-on=warning")
+    result.stdout.fnmatch_lines(["configs/empty.toml::schema PASSED*"])
+    result.stdout.no_fnmatch_line("*::ckpt-disabled*")
+
+
+def test_a_wrong_setting_of_the_project_is_wrong_use(pytester: pytest.Pytester) -> None:
+    write(pytester, good=GOOD)
+    pytester.makepyprojecttoml("[tool.pytest-prime-train]\nignroe = []\n")
+    result = run(pytester)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *ignroe*"])
+    assert_no_traceback(result)
+
+
 def test_a_broken_file_is_one_failing_item_and_stops_nothing(pytester: pytest.Pytester) -> None:
     write(pytester, broken=BROKEN, good=GOOD)
     pytester.makepyfile("def test_mine(): pass")
@@ -331,6 +360,50 @@ def test_what_is_no_toml_is_one_failing_item(pytester: pytest.Pytester, content:
     assert_no_traceback(result)
 
 
+@pytest.mark.parametrize("arguments", [[], ["-n2"]], ids=["alone", "xdist"])
+@pytest.mark.parametrize("name", [b"\xff.toml", b"a\nb.toml"], ids=["undecodable", "line-break"])
+def test_odd_names_of_files_end_nothing(
+    pytester: pytest.Pytester, name: bytes, arguments: list[str]
+) -> None:
+    write(pytester)
+    (pytester.path / "configs" / os.fsdecode(name)).write_text(BAD, encoding="utf-8")
+    result = run(pytester, "--junit-xml=junit.xml", *arguments)
+    assert result.parseoutcomes()["failed"] == 1
+    result.stdout.fnmatch_lines(["FAILED configs/*\\*.toml::schema - *error unknown-key: *"])
+    assert_no_traceback(result)
+
+
+def test_a_crash_of_the_check_is_one_failing_item(pytester: pytest.Pytester) -> None:
+    write(pytester, crash=GOOD, good=GOOD)
+    pytester.makepyfile("def test_mine(): pass")
+    pytester.makeconftest(
+        """
+        from pytest_prime_train.check import Checker
+
+        def pytest_configure():
+            judge = Checker.check_file
+
+            def check_file(self, path):
+                if path.endswith("crash.toml"):
+                    raise RuntimeError("a bug")
+                return judge(self, path)
+
+            Checker.check_file = check_file
+        """
+    )
+    result = pytester.runpytest_subprocess("--prime-configs=configs", "-v")
+    assert result.parseoutcomes()["failed"] == 1
+    result.stdout.fnmatch_lines(
+        [
+            "*::test_mine PASSED*",
+            "configs/crash.toml::internal-error FAILED*",
+            "configs/good.toml::schema PASSED*",
+            "internal error, please report it: RuntimeError: a bug",
+            "Traceback *",
+        ]
+    )
+
+
 def test_a_directory_called_like_a_file_is_a_directory(pytester: pytest.Pytester) -> None:
     write(pytester)
     folder = pytester.path / "configs" / "x.toml"
@@ -338,6 +411,15 @@ def test_a_directory_called_like_a_file_is_a_directory(pytester: pytest.Pytester
     (folder / "bad.toml").write_text(BAD, encoding="utf-8")
     result = run(pytester)
     result.stdout.fnmatch_lines(["FAILED configs/x.toml/bad.toml::schema - *"])
+    named = pytester.runpytest("configs/x.toml")
+    assert named.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_a_pipe_called_like_a_file_does_not_hold_the_run(pytester: pytest.Pytester) -> None:
+    write(pytester)
+    os.mkfifo(pytester.path / "configs" / "pipe.toml")
+    result = pytester.runpytest_subprocess("--prime-configs=configs", timeout=60)
+    result.stdout.fnmatch_lines(["FAILED configs/pipe.toml::unreadable-file - *"])
 
 
 def test_symlinks_in_a_circle_end_nothing(pytester: pytest.Pytester) -> None:

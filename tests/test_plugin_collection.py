@@ -13,7 +13,10 @@ GOOD = (ROOT / "examples" / "sft.toml").read_text(encoding="utf-8")
 BAD = GOOD.replace("max_steps", "max_stepz")
 
 # Runs in this process inherit the filters of our own tests, which make warnings errors.
-pytestmark = pytest.mark.filterwarnings("default::pytest.PytestWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("default::pytest.PytestWarning"),
+    pytest.mark.usefixtures("quick_runs"),
+]
 
 TESTS = "def test_one(): pass\ndef test_two(): pass\n"
 
@@ -47,17 +50,20 @@ def test_configs_alone_are_a_run(pytester: pytest.Pytester) -> None:
     assert pytester.runpytest("--prime-configs=configs").ret == pytest.ExitCode.OK
 
 
-@pytest.mark.parametrize("arguments", [[], ["tests"], ["."], ["tests", "more"]])
+@pytest.mark.parametrize("arguments", [[], ["tests"]], ids=["no-arguments", "tests"])
 @pytest.mark.parametrize("root", ["configs", ".", "tests", "tests/configs", ".."])
 def test_the_users_own_tests_all_run(
-    pytester: pytest.Pytester, root: str, arguments: list[str]
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, root: str, arguments: list[str]
 ) -> None:
-    put_tests(pytester.path / "tests")
-    put_tests(pytester.path / "more", "test_more.py")
+    project = pytester.mkdir("project")
+    (project / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    put_tests(project / "tests")
+    put_tests(project / "more", "test_more.py")
     for folder in ("configs", "tests/configs"):
-        put(pytester.path / folder, good=GOOD)
+        put(project / folder, good=GOOD)
+    monkeypatch.chdir(project)
     own = ids(pytester, *arguments)
-    assert len(own) >= 2
+    assert len(own) == (2 if arguments else 4)
     both = ids(pytester, f"--prime-configs={root}", *arguments)
     assert [name for name in both if ".toml::" not in name] == own
     assert len(both) > len(own)
@@ -183,18 +189,13 @@ def test_a_file_that_is_argument_and_below_a_root_is_collected_once(
     assert sorted(found) == sorted(ids(pytester, "--prime-configs=configs"))
 
 
-@pytest.mark.parametrize("arguments", [[".", "configs/a.toml"], ["configs", "configs/a.toml"]])
+@pytest.mark.parametrize("folder", [".", "configs"])
 def test_a_file_is_collected_though_another_argument_holds_it(
-    pytester: pytest.Pytester, arguments: list[str]
+    pytester: pytest.Pytester, folder: str
 ) -> None:
     put(pytester.path / "configs", a=GOOD, b=GOOD)
-    put_tests(pytester.path / "tests")
-    own = ids(pytester, arguments[0])
-    found = ids(pytester, *arguments)
-    assert [name for name in found if ".toml" not in name] == own
-    assert {name.split("::")[0] for name in found if ".toml" in name} == {"configs/a.toml"}
-    picked = ids(pytester, arguments[0], "configs/a.toml::schema")
-    assert [name for name in picked if ".toml" in name] == ["configs/a.toml::schema"]
+    assert files(pytester, folder, "configs/a.toml") == ["configs/a.toml"]
+    assert "configs/a.toml::schema" in ids(pytester, folder, "configs/a.toml::schema")
 
 
 def test_roots_of_the_ini_file(pytester: pytest.Pytester) -> None:
@@ -342,3 +343,52 @@ def test_virtual_environments_and_hidden_folders_are_left_out(pytester: pytest.P
     (pytester.path / "some-env" / "bin").mkdir()
     (pytester.path / "some-env" / "bin" / "activate").touch()
     assert files(pytester, "--prime-configs=.") == ["a.toml"]
+
+
+def test_a_conftest_above_can_ignore_and_sees_our_items(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        def pytest_ignore_collect(collection_path):
+            return collection_path.name == "out.toml" or None
+
+        def pytest_itemcollected(item):
+            item.add_marker("seen")
+
+        def pytest_runtest_setup(item):
+            assert item.get_closest_marker("seen")
+        """
+    )
+    put_tests(pytester.path / "tests")
+    put(pytester.path / "configs", a=GOOD, out=GOOD)
+    options = ["--prime-configs=configs", "-W", "ignore::pytest.PytestUnknownMarkWarning"]
+    assert files(pytester, *options, "tests") == ["tests/test_mine.py", "configs/a.toml"]
+    result = pytester.runpytest(*options, "tests", "-m", "seen")
+    assert set(result.parseoutcomes()) == {"passed"}
+
+
+def test_a_conftest_elsewhere_has_no_say(pytester: pytest.Pytester) -> None:
+    put_tests(pytester.path / "tests")
+    (pytester.path / "tests" / "conftest.py").write_text(
+        "def pytest_ignore_collect(collection_path):\n"
+        "    return collection_path.name.endswith('.toml') or None\n"
+        "def pytest_runtest_setup(item):\n"
+        "    assert item.name.startswith('test_')\n",
+        encoding="utf-8",
+    )
+    put(pytester.path / "configs", a=GOOD)
+    options = ["--prime-configs=configs", "tests"]
+    assert files(pytester, *options) == ["tests/test_mine.py", "configs/a.toml"]
+    assert set(pytester.runpytest(*options).parseoutcomes()) == {"passed"}
+
+
+def test_a_conftest_beside_the_configs_is_not_run(
+    pytester: pytest.Pytester, tmp_path: Path
+) -> None:
+    pytester.makeini("[pytest]\n")
+    put_tests(pytester.path / "tests")
+    outside = tmp_path / "outside"
+    for folder in (pytester.path / "configs", outside):
+        put(folder, a=GOOD)
+        (folder / "conftest.py").write_text("raise RuntimeError('it ran')\n", encoding="utf-8")
+    result = pytester.runpytest("--prime-configs=configs", f"--prime-configs={outside}", "tests")
+    assert set(result.parseoutcomes()) == {"passed"}

@@ -8,6 +8,8 @@ import pytest
 
 from conftest import ROOT
 
+pytestmark = pytest.mark.usefixtures("quick_runs")
+
 CONFTEST = """
 import sys
 

@@ -15,6 +15,7 @@ from pytest_prime_train.report.json_format import render_json
 from pytest_prime_train.report.secrets import is_secret_key
 from pytest_prime_train.report.text import (
     FRAME_WIDTH,
+    format_hours,
     render_finding,
     render_headline,
     render_summary,
@@ -94,6 +95,11 @@ def test_of_a_span_of_several_lines_the_first_is_marked() -> None:
         "1 | a = [",
         "  |     ^",
     ]
+
+
+def test_what_concerns_the_whole_file_has_no_frame() -> None:
+    everywhere = finding()._replace(location=Location("rl.toml"))
+    assert "|" not in render_finding(everywhere, "a = 1\n")
 
 
 @pytest.mark.parametrize("line", [2, 3, 99])
@@ -264,8 +270,20 @@ def test_summary_counts_configs_findings_and_hours() -> None:
     assert render_summary(reports, show_infos=False).endswith(
         "1 error, 1 warning, about 4.5 hours at risk (1 info not shown, see --show-infos)"
     )
+    refused = report(finding())._replace(unchecked="it is refused")
+    assert render_summary([refused]) == (
+        "1 prime-rl config: 1 error; 1 refused config not checked for gotchas"
+    )
     assert render_summary([report()]) == "1 prime-rl config: no findings"
     assert render_summary([report(root=None)]) == ("0 prime-rl configs in 1 TOML file: no findings")
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"),
+    [(0, "1 minute"), (0.5, "30 minutes"), (1, "1 hour"), (1.5, "1.5 hours"), (4.01, "4 hours")],
+)
+def test_hours_are_told_in_words(hours: float, text: str) -> None:
+    assert format_hours(hours) == text
 
 
 def test_the_json_document_is_what_the_docs_promise() -> None:

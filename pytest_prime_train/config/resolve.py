@@ -7,12 +7,14 @@ a check asks for them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache, cached_property
 from typing import Any, Literal, NamedTuple
 
 from pytest_prime_train.findings import KeyPath
 from pytest_prime_train.schema.bundle import Schema, schema_of
 from pytest_prime_train.schema.nodes import Node
 from pytest_prime_train.schema.validate import Fault, Walk
+from pytest_prime_train.schema.versions import NEWEST
 
 _MISSING = object()
 
@@ -56,24 +58,47 @@ class Config:
         if root == "rl":
             from pytest_prime_train.config.sharing import share
 
-            data, self.shared, self.conflicts = share(raw)
+            data, self.shared, self.conflicts = share(raw, schema.version)
+        if schema.version != NEWEST:
+            data = self._fold(data)
         walk = Walk(schema.tables, schema.plugins)
         self.values = walk.table(schema.roots[root], data, ())
+        if schema.version != NEWEST and root == "rl":
+            self._overwrite()
         self.faults: list[Fault] = walk.faults
         self.open_blocks = walk.open_blocks
         self.set: set[KeyPath] = set()
+        self._looked_up: dict[KeyPath, Any] = {}
 
-    @property
+    def _fold(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The document with keys that an older version takes under other names moved home."""
+        from pytest_prime_train.config.former import fold, model_keys
+
+        data, moved = fold(data, self.root, self.version, model_keys(self.schema))
+        for path, source in moved.items():
+            length = len(source)
+            for copied in [key for key in self.shared if key[:length] == source]:
+                self.shared[path + copied[length:]] = self.shared[copied]
+            self.shared.setdefault(path, source)
+        return data
+
+    def _overwrite(self) -> None:
+        from pytest_prime_train.config.former import OVERWRITING, overwrite
+
+        if self.version in OVERWRITING:
+            self.shared = overwrite(self.values, self.version)
+
+    @cached_property
     def trainer(self) -> Block:
         """The trainer's part: the whole of a trainer or sft config."""
         return self._part("trainer", ("trainer", "sft"))
 
-    @property
+    @cached_property
     def orchestrator(self) -> Block:
         """The orchestrator's part: the whole of an orchestrator config."""
         return self._part("orchestrator", ("orchestrator",))
 
-    @property
+    @cached_property
     def inference(self) -> Block:
         """The inference server's part, which an rl or sft config may lack."""
         return self._part("inference", ("inference",))
@@ -95,6 +120,14 @@ class Config:
 
     def train_sources(self) -> list[Block]:
         """The environments that train, each with what it inherits."""
+        return self._train_sources
+
+    def eval_sources(self) -> list[Block]:
+        """The environments that evaluate, each with what it inherits."""
+        return self._eval_sources
+
+    @cached_property
+    def _train_sources(self) -> list[Block]:
         inherited: list[tuple[str, KeyPath]] = [
             ("sampling", ("train", "sampling")),
             ("algo", ("algo",)),
@@ -102,11 +135,9 @@ class Config:
         ]
         return self.orchestrator.items("train.source", inherited)
 
-    def eval_sources(self) -> list[Block]:
-        """The environments that evaluate, each with what it inherits."""
-        block = self.orchestrator
-        if self.root in ("sft", "evals"):
-            block = Block(self, ())
+    @cached_property
+    def _eval_sources(self) -> list[Block]:
+        block = Block(self, ()) if self.root in ("sft", "evals") else self.orchestrator
         keys = ("sampling", "num_examples", "group_size", "interval")
         return block.items("eval.source", [(key, ("eval", key)) for key in keys])
 
@@ -120,6 +151,12 @@ class Config:
 
     def lookup(self, path: KeyPath) -> Any:
         """As ``get``, for a path."""
+        value = self._looked_up.get(path, _MISSING)
+        if value is _MISSING:
+            value = self._looked_up[path] = self._look_up(path)
+        return value
+
+    def _look_up(self, path: KeyPath) -> Any:
         value: Any = self.values
         node: Node | None = ("table", self.schema.roots[self.root])
         for part in path:
@@ -230,6 +267,7 @@ class Config:
             table = table[part]
         table[path[-1]] = value
         self.set.add(path)
+        self._looked_up.clear()
 
 
 class Block:
@@ -322,6 +360,7 @@ class Block:
         ]
 
 
+@cache
 def parse_key(key: str) -> KeyPath:
     """The path that a dotted key stands for.
 

@@ -295,15 +295,12 @@ def _explain_stop(message: str, offset: int, text: str) -> SyntaxProblem:
         return _defined_twice(stop, message)
     if _is_odd(stop.character):
         return _odd_character(stop)
-    if "character '\\n'" in message or message.startswith(("Unterminated", *_EXPECTED_QUOTES)):
+    if "character '\\n'" in message or message.startswith(("Unterminated", "Expected \"'")):
         return _unclosed_string(stop)
     for beginning, explanation in _EXPLANATIONS.items():
         if message.startswith(beginning):
             return explanation(stop)
     return stop.problem(offset, offset + 1, f"This is not valid TOML: {message}.", "")
-
-
-_EXPECTED_QUOTES = ("Expected \"'", "Expected '\"")
 
 
 # Characters and strings --------------------------------------------------------------------------
@@ -388,14 +385,14 @@ def _unclosed_string(stop: _Stop) -> SyntaxProblem:
 # Values ------------------------------------------------------------------------------------------
 
 _NULLS = {"none", "null", "nil", "~", "undefined", "void"}
-_BOOLEANS = {"true": "true", "yes": "true", "on": "true"} | {
-    "false": "false",
-    "no": "false",
-    "off": "false",
+_BOOLEANS = {
+    **dict.fromkeys(("true", "yes", "on"), "true"),
+    **dict.fromkeys(("false", "no", "off"), "false"),
 }
 _SPECIAL_FLOATS = {"nan": "nan", "inf": "inf", "infinity": "inf"}
 _CURLY_QUOTES = "“”„‟‘’‚‛«»`´"  # noqa: RUF001
 _LONGEST_SHOWN = 60
+_SECRETIVE = re.compile("key|token|secret|passw|passphrase|credential|auth|bearer", re.IGNORECASE)
 
 _READABLE = re.compile(
     r"""true|false|"[^"\\]*"|'[^']*'|[+-]?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|\[.*\]|\{.*\}"""
@@ -590,6 +587,16 @@ def _as_value(word: str) -> str:
     return _BOOLEANS.get(word.lower()) or _quoted(word.strip("\"'"))
 
 
+def _cure(key: str, word: str) -> str:
+    """The value to write for a key that has none yet, ``...`` where it should not be shown.
+
+    What stands behind an ``=`` is masked by whoever shows it; here there is no ``=`` to go by.
+    """
+    value = word if word[:1] in ("[", "{", "") else _as_value(word)
+    shown = value and len(value) <= _LONGEST_SHOWN and not _SECRETIVE.search(key)
+    return value if shown else "..."
+
+
 def _bad_date(stop: _Stop) -> SyntaxProblem:
     return _number_problem(stop, stop.offset, _word(stop, stop.offset))
 
@@ -639,6 +646,8 @@ def _container_problem(stop: _Stop) -> SyntaxProblem:
     character = stop.character
     if character in ("\n", "#"):
         return _several_lines(stop, frame)
+    if frame.closes == "}" and stop.begins_line(offset) and not _closes_later(stop):
+        return _unclosed(stop, frame)
     if character in ")]}":
         opens = text[frame.opened]
         return stop.problem(
@@ -668,10 +677,15 @@ def _container_problem(stop: _Stop) -> SyntaxProblem:
     )
 
 
+def _closes_later(stop: _Stop) -> bool:
+    """Whether a closing brace comes before the next header."""
+    ahead = re.compile(r"\}|\n[ \t]*\[").search(stop.text, stop.offset)
+    return ahead is not None and ahead[0] == "}"
+
+
 def _several_lines(stop: _Stop, frame: Frame) -> SyntaxProblem:
     """An inline table whose line ends before it does."""
-    ahead = re.compile(r"\}|\n[ \t]*\[").search(stop.text, stop.offset)
-    if ahead is None or ahead[0] != "}":
+    if not _closes_later(stop):
         return _unclosed(stop, frame)
     path = format_key(stop.path(frame))
     return stop.problem(
@@ -711,9 +725,9 @@ def _value_runs_on(stop: _Stop) -> SyntaxProblem | None:
     if last in "]}" or stop.character in "=:)]};":
         return None
     word = _word(stop, start)
-    is_number_with_commas = re.match(r"[+-]?\d{1,3}(?:,\d{3})+(?![\d,])", stop.line_from(start))
+    has_commas = re.match(r"[+-]?\d{1,3}(?:,\d{3})+(?![\d,])", stop.line_from(start))
     if stop.character == ",":
-        return _value_problem(stop, start) if is_number_with_commas else None
+        return _value_problem(stop, start) if has_commas else None
     if adjacent or _OPERATION.fullmatch(word) or re.fullmatch(r"[\d._]+\s+[A-Za-z%]+", word):
         return _value_problem(stop, start)
     return None
@@ -841,7 +855,8 @@ def _key_problem(stop: _Stop, start: int) -> SyntaxProblem:
     """A key with characters that need quotes."""
     name = re.split(r"[=\n]", stop.text[start:], maxsplit=1)[0].strip()
     spaces = re.fullmatch(r"[\w-]+(?:[ \t]+[\w-]+)+", name, re.ASCII)
-    advice = f"Write `{re.sub('[ 	]+', '_', name)} = ...`, or put" if spaces else "Put"
+    joined = "_".join(name.split())
+    advice = f"Write `{joined} = ...`, or put" if spaces else "Put"
     return _at(
         stop.text,
         start,
@@ -861,8 +876,6 @@ def _no_equals(stop: _Stop) -> SyntaxProblem:
     def about_line(message: str, recommendation: str) -> SyntaxProblem:
         return _at(stop.text, start, end, message, recommendation)
 
-    problem = stop.problem
-
     if key == "---":
         return about_line("This looks like YAML, not TOML.", "Delete this line.")
     if key == "-":
@@ -874,23 +887,20 @@ def _no_equals(stop: _Stop) -> SyntaxProblem:
         return about_line("`--` does not begin a comment in TOML.", "Write `#` instead.")
     if key.startswith("--"):
         name = key.lstrip("-").replace("-", "_")
-        value = _as_value(word) if word else "true"
+        value = _cure(name, word) if word else "true"
         return about_line(
             "Arguments of the command line are written differently in a file.",
             f"Write `{name} = {value}`.",
         )
     if character == ":" and not word.startswith(":="):
-        value = word[1:].strip()
-        shown = value if value[:1] in ("[", "{", "") else _as_value(value)
-        shown = "..." if not shown or len(shown) > _LONGEST_SHOWN else shown
-        return problem(
+        return stop.problem(
             offset,
             offset + 1,
             f"`:` does not give `{key}` a value in TOML.",
-            f"Write `{key} = {shown}`.",
+            f"Write `{key} = {_cure(key, word[1:].strip())}`.",
         )
     if not word or character in "#,}":
-        return problem(
+        return stop.problem(
             start,
             end,
             f"`{key}` stands alone, without `=` and a value.",
@@ -898,7 +908,7 @@ def _no_equals(stop: _Stop) -> SyntaxProblem:
             "comment.",
         )
     if operator := re.match(r"(?::|\+|-|\*|/|\||&|\?)=", word):
-        return problem(
+        return stop.problem(
             offset,
             offset + 2,
             f"`{operator[0]}` does not give a key a value in TOML.",
@@ -908,12 +918,11 @@ def _no_equals(stop: _Stop) -> SyntaxProblem:
     is_key = offset == end or re.fullmatch(r"[\w \t-]+", before_equals)
     if equals and is_key and "'" not in before_equals and '"' not in before_equals:
         return _key_problem(stop, start)
-    value = _as_value(word)
-    return problem(
+    return stop.problem(
         offset if offset > end else start,
         offset + len(word),
         f"`{key}` is not followed by `=`.",
-        f"Write `{key} = {value if len(value) <= _LONGEST_SHOWN else '...'}`.",
+        f"Write `{key} = {_cure(key, word)}`.",
     )
 
 

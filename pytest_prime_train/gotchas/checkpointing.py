@@ -133,10 +133,8 @@ def _lacks_interval(config: Config) -> bool:
 
 
 def _interval_key(config: Config) -> KeyPath:
-    """Where the interval belongs: in the shared block of an rl file, if that is what it has."""
-    if config.root == "rl" and not config.trainer.written("ckpt"):
-        return ("ckpt", "interval")
-    if config.root == "rl" and config.written("ckpt"):
+    """Where the interval belongs: in the shared block of an rl file, if it has one."""
+    if config.written("ckpt"):
         return ("ckpt", "interval")
     return config.trainer.path("ckpt.interval")
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import dropwhile
+
 from pytest_prime_train.declarations import Declaration
 from pytest_prime_train.report.text import format_hours
+
+# Lines shown before and after what changes in an example.
+_CONTEXT = 2
 
 
 def render_page(declared: Declaration, *, bad: str = "", good: str = "") -> str:
@@ -11,15 +16,13 @@ def render_page(declared: Declaration, *, bad: str = "", good: str = "") -> str:
 
     Args:
         declared: What to explain.
-        bad: A config that has the problem, for the examples; empty for none.
+        bad: A config that has the problem, for an example; empty for none.
         good: The same config without the problem.
     """
     parts = [f"# {declared.id}", f"{_sentence(declared.name)}", _facts(declared)]
     parts += _section("Why it costs you", declared.why)
-    parts += _section("Example", f"```toml\n{bad.strip()}\n```" if bad else "")
     parts += _section("What to write instead", declared.recommendation)
-    if good:
-        parts.append(f"```toml\n{good.strip()}\n```")
+    parts += _section("Example", _example(bad, good))
     parts += _section("Evidence", _evidence(declared))
     return "\n\n".join(parts) + "\n"
 
@@ -42,6 +45,24 @@ def _facts(declared: Declaration) -> str:
 
 def _section(title: str, body: str) -> list[str]:
     return [f"## {title}", body] if body else []
+
+
+def _example(bad: str, good: str) -> str:
+    """The way from the bad config to the good one, as a diff."""
+    if not bad or not good:
+        return ""
+    from difflib import unified_diff
+
+    lines = list(unified_diff(_body(bad), _body(good), n=_CONTEXT, lineterm=""))[2:]
+    shown = [("" if line.startswith("@@") else line).rstrip() for line in lines]
+    diff = "\n".join(shown).strip("\n")
+    return f"```diff\n{diff}\n```"
+
+
+def _body(config: str) -> list[str]:
+    """The lines of a config without the comments at its top."""
+    lines = config.strip().split("\n")
+    return list(dropwhile(lambda line: line.startswith("#"), lines))
 
 
 def _evidence(declared: Declaration) -> str:

@@ -18,6 +18,9 @@ FRAME_WIDTH = 100
 TAB_WIDTH = 4
 """Columns from one tab stop to the next in a code frame."""
 
+WHOLE_FILE = Location("")[1:]
+"""The span of what has no place of its own in the file, such as a table that is missing."""
+
 # Characters kept left of a finding that is too far right to show its line from the start, and
 # characters looked at on either side of it: the longest lines of real files have some thousands.
 _LEAD_IN = 40
@@ -62,6 +65,8 @@ def render_frame(location: Location, text: str, paint: str = "") -> list[str]:
         text: The whole text.
         paint: Terminal code for the carets, such as ``1;31``; ``""`` for none.
     """
+    if location[1:] == WHOLE_FILE:
+        return []
     found = find_line(text, location.line)
     if found is None or not found.line.strip():
         return []
@@ -95,6 +100,9 @@ def render_summary(reports: Sequence[FileReport], *, show_infos: bool = True) ->
     summary = f"{subject}: {', '.join(found) or 'no findings'}"
     if totals.hours_at_risk:
         summary += f", about {format_hours(totals.hours_at_risk)} at risk"
+    unchecked = sum(bool(report.unchecked) for report in reports)
+    if unchecked:
+        summary += f"; {count(unchecked, 'refused config')} not checked for gotchas"
     if totals.infos and not show_infos:
         summary += f" ({count(totals.infos, 'info')} not shown, see --show-infos)"
     return summary
@@ -106,8 +114,8 @@ def count(number: int, noun: str) -> str:
 
 
 def format_hours(hours: float) -> str:
-    """Hours with at most one decimal, ``0.5 hours`` or ``1 hour``; minutes below half an hour."""
-    if hours < 0.5:
+    """Hours with at most one decimal, ``1.5 hours`` or ``4 hours``; below one hour minutes."""
+    if hours < 1:
         return count(max(1, round(hours * 60)), "minute")
     rounded = round(hours, 1)
     return count(int(rounded), "hour") if rounded == int(rounded) else f"{rounded} hours"

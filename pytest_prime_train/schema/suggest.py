@@ -28,7 +28,7 @@ def suggest(schema: Schema, root: str, path: KeyPath, table: str) -> str:
     near = nearest(key, [*fields, *aliases])
     if near:
         return f"Rename {format_key(path)} to {format_key((*parent, near))}."
-    places = [place for place in _places(schema.version, root) if place[-1] == key]
+    places = list(dict.fromkeys(p for p in _places(schema.version, root) if p[-1] == key))
     if places:
         # The place that shares most of its path is most likely meant.
         places.sort(key=lambda place: (-_shared(place, path), len(place), place))

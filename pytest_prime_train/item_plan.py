@@ -1,0 +1,94 @@
+"""Which items a judged file has, and which of its findings belong to each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_prime_train.check import Checker, FileReport
+from pytest_prime_train.findings import SEVERITIES, Finding
+
+if TYPE_CHECKING:
+    from pytest_prime_train.gotchas import Gotcha
+
+SCHEMA_ITEM = "schema"
+"""Name of the item for what prime-rl itself would refuse."""
+COMPACT_ITEM = "prime-train"
+"""Name of the only item of a file in compact mode."""
+_BROKEN_FILE = "toml-syntax"
+
+
+class PlannedItem(NamedTuple):
+    """An item to be.
+
+    Attributes:
+        name: Last part of its node id.
+        findings: What its check found.
+        unchecked: Why its check did not take place; ``""`` where it did.
+    """
+
+    name: str
+    findings: Sequence[Finding] = ()
+    unchecked: str = ""
+
+
+def plan_items(report: FileReport, checker: Checker, *, compact: bool) -> Iterator[PlannedItem]:
+    """The items of a file, the same ones in the same order in every process.
+
+    The schema and each gotcha that the file can have are an item whether or not something was
+    found, so that ids are stable; a finding that belongs to none of them is one of its own.
+    """
+    if compact:
+        yield PlannedItem(COMPACT_ITEM, report.findings)
+        return
+    left = list(report.findings)
+    for name in _checks(report, checker):
+        own = [finding for finding in left if _belongs(finding, name)]
+        left = [finding for finding in left if not _belongs(finding, name)]
+        yield PlannedItem(name, own, _why_unchecked(name, report, checker))
+    for name in sorted({finding.id for finding in left}):
+        yield PlannedItem(name, [finding for finding in left if finding.id == name])
+
+
+def _checks(report: FileReport, checker: Checker) -> Iterator[str]:
+    if report.root is None or any(finding.id == _BROKEN_FILE for finding in report.findings):
+        return
+    from pytest_prime_train.gotchas import applicable
+
+    if _selects_schema(checker):
+        yield SCHEMA_ITEM
+    for gotcha in applicable(report.root, report.version):
+        if _selects(checker, gotcha):
+            yield gotcha.id
+
+
+def _belongs(finding: Finding, name: str) -> bool:
+    return name == finding.id or (name == SCHEMA_ITEM and finding.category == SCHEMA_ITEM)
+
+
+def _why_unchecked(name: str, report: FileReport, checker: Checker) -> str:
+    if report.root not in checker.schema.roots:
+        return f"prime-rl {checker.schema.version} has no program {report.root!r}: not checked"
+    return report.unchecked if name != SCHEMA_ITEM else ""
+
+
+def _selects(checker: Checker, gotcha: Gotcha) -> bool:
+    names = {gotcha.id, gotcha.category, gotcha.severity}
+    if not names.isdisjoint(checker.ignore):
+        return False
+    return not checker.select or not names.isdisjoint(checker.select)
+
+
+def _selects_schema(checker: Checker) -> bool:
+    if SCHEMA_ITEM in checker.ignore:
+        return False
+    return not checker.select or any(_is_of_schema(name) for name in checker.select)
+
+
+def _is_of_schema(name: str) -> bool:
+    if name in (SCHEMA_ITEM, *SEVERITIES):
+        return True
+    from pytest_prime_train.declarations import find
+
+    declared = find(name)
+    return declared is not None and declared.category == SCHEMA_ITEM
