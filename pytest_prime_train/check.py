@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pytest_prime_train.config.settings import Settings
     from pytest_prime_train.findings import Problem
     from pytest_prime_train.gotchas.registry import Gotcha
+    from pytest_prime_train.memory.gpus import Gpu
+    from pytest_prime_train.schema.ids import SchemaId
 
 TOML_SUFFIX = ".toml"
 # Folders that hold other people's files.
@@ -30,12 +32,30 @@ class Options(NamedTuple):
             per file.
         select: Ids, categories or severities to report; empty reports all.
         ignore: Ids, categories or severities to leave out.
+        gpus: GPUs, by the names that users write, on which memory is estimated.
+        num_gpus: GPUs of the trainer instead of the config's own.
     """
 
     root: str | None = None
     version: str | None = None
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = ()
+    num_gpus: int | None = None
+
+
+class CardReport(NamedTuple):
+    """What is known about the memory of a config on one GPU.
+
+    Attributes:
+        gpu: The GPU, by the name that was asked for.
+        findings: Those of the report's findings that speak of this GPU.
+        unknown: What cannot be told and what is missing; ``""`` where everything is known.
+    """
+
+    gpu: str
+    findings: tuple[Finding, ...]
+    unknown: str
 
 
 class FileReport(NamedTuple):
@@ -49,6 +69,7 @@ class FileReport(NamedTuple):
         findings: Sorted by line, column and id.
         text: The text that was judged, for code frames; ``""`` when it could not be read.
         unchecked: Why the gotchas were not checked; ``""`` where they were.
+        cards: Memory on each GPU that was asked for.
     """
 
     path: str
@@ -58,6 +79,7 @@ class FileReport(NamedTuple):
     findings: tuple[Finding, ...]
     text: str
     unchecked: str = ""
+    cards: tuple[CardReport, ...] = ()
 
 
 class UsageError(Exception):
@@ -130,10 +152,28 @@ def check_file(path: str, options: Options = Options()) -> FileReport:
     return Checker(options).check_file(path)
 
 
+def load_config(path: str, options: Options = Options()) -> Config:
+    """Read and resolve one file for what is worked out of a valid config, such as its memory.
+
+    Raises:
+        UsageError: The file cannot be read, is no prime-rl config, or prime-rl would refuse it.
+    """
+    return Checker(options).load_config(path)
+
+
 def worst(reports: Iterable[FileReport]) -> Severity | None:
     """The highest severity in the reports; ``None`` where there is no finding."""
     found = [SEVERITIES.index(finding.severity) for item in reports for finding in item.findings]
     return SEVERITIES[max(found)] if found else None
+
+
+def _card(name: str) -> Gpu:
+    from pytest_prime_train.memory.judge import known_card
+
+    try:
+        return known_card(name)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 class Checker:
@@ -171,6 +211,8 @@ class Checker:
             from pytest_prime_train.declarations import require_known
 
             require_known((*self.settings.select, *self.settings.ignore))
+        self.num_gpus = options.num_gpus
+        self.cards = {name: _card(name) for name in options.gpus}
         # Working out a place takes longer than the whole check of a file without findings.
         self.shows_infos = "info" not in self.ignore
 
@@ -190,6 +232,24 @@ class Checker:
         if root is None or root not in self.schema.roots:
             return self._report(path, root, reason, notes, text=document.text)
         return self._judge(document, root, reason, notes)
+
+    def load_config(self, path: str) -> Config:
+        """Read and resolve one file.
+
+        Raises:
+            UsageError: It cannot be read, is no prime-rl config, or prime-rl would refuse it.
+        """
+        report = self.check_file(path)
+        errors = [one for one in report.findings if one.category == "schema"]
+        refusal = next((one for one in errors if one.severity == "error"), None)
+        if refusal is not None:
+            raise UsageError(f"{refusal.location}: {refusal.message}")
+        if report.root not in self.schema.roots:
+            raise UsageError(f"{path}: {report.root_reason or 'it is no prime-rl config'}")
+        from pytest_prime_train.config.document import read
+        from pytest_prime_train.config.resolve import Config
+
+        return Config(read(path).data, report.root, self.schema)
 
     def _root_of(self, document: Document) -> tuple[str | None, str, list[Finding]]:
         """The root, the reason for it, and what is to be said about that."""
@@ -237,9 +297,9 @@ class Checker:
         assert document.error is not None
         problem = explain(document.error, document.text)
         finding = self._plain(document.path, "toml-syntax", problem.message)
-        end = problem.column + 1
+        end = problem.end_column
         place = Location(document.path, problem.line, problem.column, problem.line, end)
-        finding = finding._replace(location=place)
+        finding = finding._replace(location=place, key=problem.key)
         if problem.recommendation:
             finding = finding._replace(recommendation=problem.recommendation)
         reason = "it is not valid TOML"
@@ -253,6 +313,7 @@ class Checker:
         config = Config(document.data, root, self.schema)
         findings = list(notes)
         unchecked = ""
+        cards: tuple[CardReport, ...] = ()
         if config.faults or config.conflicts:
             from pytest_prime_train.schema.faults import problems
 
@@ -260,10 +321,21 @@ class Checker:
             unchecked = "prime-rl refuses the file, so what it would do with it was not checked"
         else:
             findings += self._gotchas(document, config)
+            cards = tuple(self._on_card(name, document, config) for name in self.cards)
+            for card in cards:
+                findings += [one for one in card.findings if one not in findings]
         if self.shows_infos:
             for block, package in config.open_blocks:
                 findings.append(self._open_block(document, block, package))
-        return self._report(document.path, root, reason, findings, document.text, unchecked)
+        report = self._report(document.path, root, reason, findings, document.text, unchecked)
+        return report._replace(cards=cards) if cards else report
+
+    def _on_card(self, name: str, document: Document, config: Config) -> CardReport:
+        from pytest_prime_train.memory.judge import judge
+
+        judged = judge(config, self.cards[name], num_gpus=self.num_gpus, path=document.path)
+        findings = [self._finding(document, problem) for problem in judged.problems]
+        return CardReport(name, tuple(findings), judged.unknown)
 
     def _gotchas(self, document: Document, config: Config) -> list[Finding]:
         from pytest_prime_train.gotchas.registry import run
@@ -335,7 +407,7 @@ class Checker:
         from pytest_prime_train.findings import format_key
         from pytest_prime_train.schema.ids import schema_id
 
-        kind = gotcha or schema_id(problem.id)
+        kind: Gotcha | SchemaId = gotcha or schema_id(problem.id)
         return Finding(
             kind.id,
             problem.severity or kind.severity,
@@ -345,5 +417,5 @@ class Checker:
             problem.why or kind.why,
             problem.recommendation or kind.recommendation,
             kind.hours_lost,
-            gotcha.category if gotcha else "schema",
+            kind.category,
         )

@@ -161,6 +161,16 @@ def _render(reports: Sequence[FileReport], output: Format, *, show_infos: bool) 
     return "".join(block + "\n" for block in blocks)
 
 
+def _add_commands() -> None:
+    """The commands that have a module of their own; each imports its room when it runs."""
+    from pytest_prime_train.memory_cli import memory
+
+    app.command()(memory)
+
+
+_add_commands()
+
+
 @app.command()
 def explain(
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of a finding, such as unknown-key")],

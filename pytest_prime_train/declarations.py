@@ -57,7 +57,7 @@ def all_declarations() -> tuple[Declaration, ...]:
             id=kind.id,
             name=kind.name,
             severity=kind.severity,
-            category="schema",
+            category=kind.category,
             hours_lost=kind.hours_lost,
             hours_basis="",
             since="",

@@ -41,13 +41,29 @@ def plan_items(report: FileReport, checker: Checker, *, compact: bool) -> Iterat
     if compact:
         yield PlannedItem(COMPACT_ITEM, report.findings)
         return
-    left = list(report.findings)
+    of_cards = {finding for card in report.cards for finding in card.findings}
+    left = [finding for finding in report.findings if finding not in of_cards]
     for name in _checks(report, checker):
         own = [finding for finding in left if _belongs(finding, name)]
         left = [finding for finding in left if not _belongs(finding, name)]
         yield PlannedItem(name, own, _why_unchecked(name, report, checker))
     for name in sorted({finding.id for finding in left}):
         yield PlannedItem(name, [finding for finding in left if finding.id == name])
+    yield from _cards(report, checker)
+
+
+def _cards(report: FileReport, checker: Checker) -> Iterator[PlannedItem]:
+    """An item for each GPU that was asked for, also where a refused file leaves it unchecked."""
+    if report.root not in checker.schema.roots:
+        return
+    known = {card.gpu: card for card in report.cards}
+    for name in checker.cards:
+        card = known.get(name)
+        if card is None:
+            yield PlannedItem(f"memory[{name}]", (), report.unchecked)
+        else:
+            unknown = card.unknown if not card.findings else ""
+            yield PlannedItem(f"memory[{name}]", card.findings, unknown)
 
 
 def _checks(report: FileReport, checker: Checker) -> Iterator[str]:

@@ -43,6 +43,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Version of prime-rl that judges, such as v0.8.0 or main",
     )
     group.addoption(
+        "--prime-gpu",
+        action="append",
+        metavar="GPU",
+        help="Estimate whether each config fits this GPU, such as H100-80GB (repeatable).\n"
+        "Default: prime_gpu of the ini file.",
+    )
+    group.addoption(
+        "--prime-num-gpus",
+        type=int,
+        metavar="N",
+        help="GPUs of the trainer instead of the config's own",
+    )
+    group.addoption(
         "--prime-show-infos",
         action="store_true",
         help="Show findings of severity info as well",
@@ -56,6 +69,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "prime_configs",
         "TOML files, or directories of them, whose prime-rl configs are checked",
         type="paths",
+        default=[],
+    )
+    parser.addini(
+        "prime_gpu",
+        "GPUs on which the memory of each config is estimated",
+        type="args",
         default=[],
     )
     parser.addini(
@@ -87,6 +106,7 @@ def _is_asked(config: pytest.Config) -> bool:
         or option.prime_ignore
         or option.prime_fail_on
         or option.prime_rl_version
+        or option.prime_gpu
         or any(".toml" in argument for argument in config.args)
         or config.getini("prime_configs")
     )

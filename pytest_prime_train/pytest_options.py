@@ -119,6 +119,8 @@ def _checker(config: pytest.Config) -> Checker:
         version=option.prime_rl_version,
         select=_names("--prime-select", option.prime_select),
         ignore=_names("--prime-ignore", option.prime_ignore),
+        gpus=tuple(option.prime_gpu or config.getini("prime_gpu")),
+        num_gpus=option.prime_num_gpus,
     )
     try:
         return Checker(options, str(config.rootpath))

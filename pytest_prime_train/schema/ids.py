@@ -17,6 +17,7 @@ class SchemaId(NamedTuple):
         why: Why it costs hours.
         recommendation: What to write instead, in general.
         hours_lost: Hours on rented GPUs that are lost when it is met there; 0 where unknown.
+        category: What ``--select`` and ``--ignore`` take besides the id.
     """
 
     id: str
@@ -25,6 +26,7 @@ class SchemaId(NamedTuple):
     why: str
     recommendation: str
     hours_lost: float
+    category: str = "schema"
 
 
 _REFUSED = (
@@ -106,6 +108,33 @@ SCHEMA_IDS = (
         "Only the package of a taskset knows its keys; prime-rl imports it and refuses wrong ones.",
         "Start the run once with --dry-run where the package is installed.",
         0.0,
+    ),
+    SchemaId(
+        "memory-trainer",
+        "The trainer does not fit the GPU",
+        "error",
+        "The trainer runs out of memory at its first long batch, when both halves have started.",
+        "Make the change that the message names, or take a larger GPU.",
+        1.0,
+        "memory",
+    ),
+    SchemaId(
+        "memory-inference",
+        "The inference server does not fit the GPU",
+        "error",
+        "vLLM loads the weights and then refuses to start.",
+        "Make the change that the message names, or take a larger GPU.",
+        0.5,
+        "memory",
+    ),
+    SchemaId(
+        "model-incompatible",
+        "Something that the model cannot do",
+        "error",
+        "prime-rl or vLLM finds out when the model is built on all ranks, or never.",
+        "Write the value that the message names, or take another model.",
+        1.0,
+        "memory",
     ),
     SchemaId(
         "stale-config",
