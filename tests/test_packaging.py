@@ -197,4 +197,4 @@ def test_the_plugin_is_registered_under_the_name_that_switches_it_off() -> None:
 def test_the_extra_all_leaves_out_what_is_huge() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     assert extras["all"] == ["pytest-prime-train[hub,s3,wandb,offers]"]
-    assert set(extras) == {"hub", "s3", "wandb", "offers", "meta", "sky", "all", "dev"}
+    assert set(extras) == {"hub", "s3", "wandb", "offers", "meta", "sky", "all", "dev", "ci"}
