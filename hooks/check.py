@@ -37,14 +37,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from pytest_prime_train.check import Options, UsageError, check
+    from pytest_prime_train.check import Options, check
+    from pytest_prime_train.findings import UsageError
 
     paths, options, fail_on = arguments, Options(), DEFAULT_FAIL_ON
     if any(argument.startswith("-") for argument in arguments):
         paths, options, fail_on = _parse(arguments)
     if fail_on != "info":
-        # They are not shown then, and looking for them would double the time.
-        options = options._replace(ignore=(*options.ignore, "info"))
+        options = _without_infos(options)
     complaints: list[str] = []
     try:
         reports = check(paths, options)
@@ -61,9 +61,23 @@ def _run(arguments: list[str]) -> int:
     return code
 
 
+def _without_infos(options: Options) -> Options:
+    """The same without infos: they are not shown, and looking for them would double the time."""
+    from pytest_prime_train.config.settings import SettingsError, load
+
+    ignore = options.ignore
+    if not ignore:  # what the project ignores counts, and would not beside anything else
+        try:
+            ignore = load(".").ignore
+        except SettingsError:  # the check says so
+            return options
+    return options._replace(ignore=(*ignore, "info"))
+
+
 def _check_one_by_one(paths: list[str], options: Options) -> tuple[list[FileReport], list[str]]:
     """Judge what can be opened, with one sentence for each path that cannot."""
-    from pytest_prime_train.check import UsageError, check
+    from pytest_prime_train.check import check
+    from pytest_prime_train.findings import UsageError
 
     reports: list[FileReport] = []
     complaints: list[str] = []
@@ -86,7 +100,8 @@ def _show(reports: list[FileReport], fail_on: Severity) -> int:
         for finding in report.findings:
             if at_least(finding.severity, fail_on):
                 code = 1
-            write(sys.stdout, render_finding(finding, report.text, color=color) + "\n")
+            text = report.text_of(finding)
+            write(sys.stdout, render_finding(finding, text, color=color) + "\n")
     return code
 
 
@@ -94,9 +109,9 @@ def _parse(arguments: list[str]) -> tuple[list[str], Options, Severity]:
     """Paths, how to judge, and the threshold."""
     import argparse
 
-    from pytest_prime_train.check import Options, UsageError
+    from pytest_prime_train.check import Options
     from pytest_prime_train.declarations import require_known
-    from pytest_prime_train.findings import SEVERITIES
+    from pytest_prime_train.findings import SEVERITIES, UsageError
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:

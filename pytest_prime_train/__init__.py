@@ -20,6 +20,8 @@ __all__ = [
     "__version__",
     "check",
     "check_file",
+    "estimate_memory",
+    "expected_cost",
     "find_files",
 ]
 
@@ -29,12 +31,13 @@ if TYPE_CHECKING:
     from pytest_prime_train.check import (
         FileReport,
         Options,
-        UsageError,
         check,
         check_file,
         find_files,
     )
-    from pytest_prime_train.findings import Finding, Location, Severity
+    from pytest_prime_train.cost.expected import expected_cost
+    from pytest_prime_train.estimates import estimate_memory
+    from pytest_prime_train.findings import Finding, Location, Severity, UsageError
 
 _HOMES = {
     "FileReport": "check",
@@ -42,9 +45,11 @@ _HOMES = {
     "Location": "findings",
     "Options": "check",
     "Severity": "findings",
-    "UsageError": "check",
+    "UsageError": "findings",
     "check": "check",
     "check_file": "check",
+    "estimate_memory": "estimates",
+    "expected_cost": "cost.expected",
     "find_files": "check",
 }
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_prime_train.findings import SEVERITIES, Finding, Location, Severity
+from pytest_prime_train.findings import SEVERITIES, Finding, Location, Severity, UsageError
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.document import Document
     from pytest_prime_train.config.recognise import Recognition
     from pytest_prime_train.config.resolve import Config
     from pytest_prime_train.config.settings import Settings
+    from pytest_prime_train.cost.providers.http import SourceResult
     from pytest_prime_train.findings import Problem
     from pytest_prime_train.gotchas.registry import Gotcha
     from pytest_prime_train.memory.gpus import Gpu
     from pytest_prime_train.schema.ids import SchemaId
+    from pytest_prime_train.schema.rules.registry import Rule
 
 TOML_SUFFIX = ".toml"
+_REFUSED = "prime-rl refuses the file, so what it would do with it was not checked"
 # Folders that hold other people's files.
 _SKIPPED_FOLDERS = frozenset(("node_modules", "site-packages", "__pycache__", "venv"))
 
@@ -34,6 +38,8 @@ class Options(NamedTuple):
         ignore: Ids, categories or severities to leave out.
         gpus: GPUs, by the names that users write, on which memory is estimated.
         num_gpus: GPUs of the trainer instead of the config's own.
+        schema: Folder with a schema of one's own that judges in place of a version's.
+        budget: USD that the completed run may be expected to cost; ``None`` works out no bill.
     """
 
     root: str | None = None
@@ -42,6 +48,8 @@ class Options(NamedTuple):
     ignore: tuple[str, ...] = ()
     gpus: tuple[str, ...] = ()
     num_gpus: int | None = None
+    schema: str | None = None
+    budget: float | None = None
 
 
 class CardReport(NamedTuple):
@@ -70,6 +78,12 @@ class FileReport(NamedTuple):
         text: The text that was judged, for code frames; ``""`` when it could not be read.
         unchecked: Why the gotchas were not checked; ``""`` where they were.
         cards: Memory on each GPU that was asked for.
+        version_reason: Why this version judged, in one sentence; ``""`` where it was asked for
+            or is the newest.
+        taken_from: The commit and date of prime-rl, and the versions of verifiers and renderers,
+            that the version's schema was taken from; empty where none judged.
+        texts: Path -> text of everything that a composed config was made of; empty for a file.
+        bill: The expected bill against the budget that was given; ``None`` where none was.
     """
 
     path: str
@@ -80,10 +94,14 @@ class FileReport(NamedTuple):
     text: str
     unchecked: str = ""
     cards: tuple[CardReport, ...] = ()
+    version_reason: str = ""
+    taken_from: Mapping[str, str] = MappingProxyType({})
+    texts: Mapping[str, str] = MappingProxyType({})
+    bill: CardReport | None = None
 
-
-class UsageError(Exception):
-    """Wrong use: an unknown option value, or a named path that cannot be opened (exit code 2)."""
+    def text_of(self, finding: Finding) -> str:
+        """The text that a finding is about."""
+        return self.texts.get(finding.location.path, self.text) if self.texts else self.text
 
 
 def find_files(paths: Iterable[str]) -> list[str]:
@@ -132,7 +150,12 @@ def check(paths: Sequence[str], options: Options = Options()) -> list[FileReport
     checker = Checker(options)
     named = {path for path in paths if not os.path.isdir(path)}
     reports = []
-    for path in find_files(paths):
+    found = find_files(paths)
+    if checker.settings.overlays:
+        from pytest_prime_train.composed import with_overlays
+
+        found = with_overlays(checker.settings, found)
+    for path in found:
         report = checker.check_file(path)
         if path in named:
             for finding in report.findings:
@@ -167,15 +190,6 @@ def worst(reports: Iterable[FileReport]) -> Severity | None:
     return SEVERITIES[max(found)] if found else None
 
 
-def _card(name: str) -> Gpu:
-    from pytest_prime_train.memory.judge import known_card
-
-    try:
-        return known_card(name)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-
-
 class Checker:
     """Judges files under the same options and settings.
 
@@ -184,9 +198,10 @@ class Checker:
     """
 
     def __init__(self, options: Options = Options(), folder: str = ".") -> None:
+        from pytest_prime_train.config.pinned import Pin, find_pin
         from pytest_prime_train.config.settings import SettingsError, load
         from pytest_prime_train.schema.bundle import schema_of
-        from pytest_prime_train.schema.versions import NEWEST, VERSIONS, canonical
+        from pytest_prime_train.schema.versions import VERSIONS, canonical
 
         try:
             self.settings: Settings = load(folder)
@@ -194,12 +209,15 @@ class Checker:
             raise UsageError(str(error)) from error
         self.root = options.root
         name = options.version or self.settings.version
-        version = canonical(name) if name else NEWEST
-        if version is None:
+        self.pin = Pin(canonical(name) or "") if name else find_pin(self.settings.folder or folder)
+        version = self.pin.version
+        if not version:
             raise UsageError(
                 f"no schema of prime-rl {name!r} is bundled; known are {', '.join(VERSIONS)}"
             )
         self.schema = schema_of(version)
+        if options.schema or self.settings.schema:
+            self._judge_by_folder(options, name)
         if options.root is not None and options.root not in self.schema.roots:
             raise UsageError(
                 f"prime-rl {version} has no program {options.root!r}; "
@@ -212,14 +230,46 @@ class Checker:
 
             require_known((*self.settings.select, *self.settings.ignore))
         self.num_gpus = options.num_gpus
-        self.cards = {name: _card(name) for name in options.gpus}
+        self.cards: dict[str, Gpu] = {}
+        if options.gpus:
+            from pytest_prime_train.memory.judge import known_card
+
+            self.cards = {name: known_card(name) for name in options.gpus}
+        self.budget = options.budget
+        self._offers: list[SourceResult] | None = None
+        # What is looked for, by kind, root and version; the same for file after file.
+        self._chosen: dict[tuple[str, str, str], Any] = {}
         # Working out a place takes longer than the whole check of a file without findings.
         self.shows_infos = "info" not in self.ignore
+
+    def _judge_by_folder(self, options: Options, version: str | None) -> None:
+        from pytest_prime_train.config.pinned import Pin
+        from pytest_prime_train.schema.checkout import CheckoutError, load
+
+        if options.version is not None or (version and not options.schema):
+            if not options.schema and options.version is not None:
+                return  # What is asked for on the command line wins.
+            raise UsageError("a schema folder and a version of prime-rl cannot both judge")
+        folder = options.schema or os.path.join(self.settings.folder, self.settings.schema)
+        try:
+            self.schema = load(folder)
+        except CheckoutError as error:
+            raise UsageError(str(error)) from error
+        commit = self.schema.taken_from.get("commit", "")[:12]
+        built = f" at {commit}" if commit else ""
+        reason = f"its schema was taken from a checkout{built} and is kept in {folder}"
+        self.pin = Pin(self.schema.version, reason=reason)
 
     def check_file(self, path: str) -> FileReport:
         """Judge one file. Never raises for what is in it."""
         from pytest_prime_train.config.document import TooLarge, Unreadable, read
 
+        if self.settings.overlays or self.settings.fragments:
+            from pytest_prime_train.composed import check_declared
+
+            declared = check_declared(self, path)
+            if declared is not None:
+                return declared
         try:
             document = read(path)
         except TooLarge as error:
@@ -228,10 +278,31 @@ class Checker:
             return self._report(path, None, "", [self._plain(path, "unreadable-file", error)])
         if document.error is not None:
             return self._broken(document)
+        if "toml_files" in document.data:
+            from pytest_prime_train.composed import check_pulling
+
+            pulled = check_pulling(self, path)
+            if pulled is not None:
+                return pulled
         root, reason, notes = self._root_of(document)
         if root is None or root not in self.schema.roots:
             return self._report(path, root, reason, notes, text=document.text)
         return self._judge(document, root, reason, notes)
+
+    def check_composed(self, arguments: Sequence[str], path: str = "") -> FileReport:
+        """Judge what prime-rl would launch with files and arguments.
+
+        Args:
+            arguments: As prime-rl takes them: ``@ base.toml --trainer @ t.toml --max-steps 5``.
+            path: The file that the report is about; empty for the first one.
+
+        Raises:
+            UsageError: A file cannot be opened, nothing can be made of the arguments, or it
+                cannot be told which program they are for.
+        """
+        from pytest_prime_train.composed import check_composed
+
+        return check_composed(self, arguments, path)
 
     def load_config(self, path: str) -> Config:
         """Read and resolve one file.
@@ -249,7 +320,12 @@ class Checker:
         from pytest_prime_train.config.document import read
         from pytest_prime_train.config.resolve import Config
 
-        return Config(read(path).data, report.root, self.schema)
+        data = None
+        if self.settings.overlays:
+            from pytest_prime_train.composed import data_of
+
+            data = data_of(self, path)
+        return Config(data or read(path).data, report.root, self.schema)
 
     def _root_of(self, document: Document) -> tuple[str | None, str, list[Finding]]:
         """The root, the reason for it, and what is to be said about that."""
@@ -311,24 +387,58 @@ class Checker:
         from pytest_prime_train.config.resolve import Config
 
         config = Config(document.data, root, self.schema)
+        if config.faults and self.settings.extra_keys:
+            self._accept_extra_keys(config)
         findings = list(notes)
         unchecked = ""
         cards: tuple[CardReport, ...] = ()
+        bill: CardReport | None = None
+        if self.pin.before and (config.faults or config.conflicts):
+            from pytest_prime_train.schema.accepted import better_of
+
+            config = better_of(config, self.pin.before)
+            self._accept_extra_keys(config)
+        rules = self._rules(document, config)
         if config.faults or config.conflicts:
+            from pytest_prime_train.schema.accepted import in_context
             from pytest_prime_train.schema.faults import problems
 
-            findings += [self._finding(document, problem) for problem in problems(config)]
-            unchecked = "prime-rl refuses the file, so what it would do with it was not checked"
+            found = in_context(problems(config), config, self.pin.known)
+            findings += [self._finding(document, problem) for problem in found]
+            unchecked = _REFUSED
+        elif any(one.severity == "error" for _, one in rules):
+            unchecked = _REFUSED
         else:
-            findings += self._gotchas(document, config)
+            gotchas = self._gotchas(document, config)
+            told = {one.id for one in gotchas} | self.ignore
+            rules = [pair for pair in rules if pair[0].gotcha not in told]
+            findings += gotchas
             cards = tuple(self._on_card(name, document, config) for name in self.cards)
             for card in cards:
                 findings += [one for one in card.findings if one not in findings]
+            if self.budget is not None:
+                bill = self._bill(document, config, self.budget)
+                findings += bill.findings
+        findings += [one for _, one in rules]
         if self.shows_infos:
             for block, package in config.open_blocks:
                 findings.append(self._open_block(document, block, package))
+            if self.pin.lock:
+                findings += self._other_packages(document)
         report = self._report(document.path, root, reason, findings, document.text, unchecked)
-        return report._replace(cards=cards) if cards else report
+        return report._replace(cards=cards, bill=bill) if cards or bill else report
+
+    def _bill(self, document: Document, config: Config, budget: float) -> CardReport:
+        from pytest_prime_train.cost.budget import judge_budget
+        from pytest_prime_train.cost.sources import offline_sources
+
+        if self._offers is None:
+            self._offers = offline_sources()
+        judged = judge_budget(
+            config, budget, self.cards.values(), self._offers, path=document.path
+        )
+        findings = [self._finding(document, problem) for problem in judged.problems]
+        return CardReport("budget", tuple(findings), judged.unknown)
 
     def _on_card(self, name: str, document: Document, config: Config) -> CardReport:
         from pytest_prime_train.memory.judge import judge
@@ -337,19 +447,55 @@ class Checker:
         findings = [self._finding(document, problem) for problem in judged.problems]
         return CardReport(name, tuple(findings), judged.unknown)
 
-    def _gotchas(self, document: Document, config: Config) -> list[Finding]:
-        from pytest_prime_train.gotchas.registry import run
+    def _rules(self, document: Document, config: Config) -> list[tuple[Rule, Finding]]:
+        """What prime-rl says of several keys together."""
+        from pytest_prime_train.schema.rules.registry import applicable, run
 
+        key = ("rules", config.root, config.version)
+        chosen: tuple[Rule, ...] | None = self._chosen.get(key)
+        if chosen is None:
+            known = applicable(config.root, config.version)
+            chosen = self._chosen[key] = tuple(filter(self._looks_for, known))
+        return [
+            (rule, self._finding(document, problem, rule)) for rule, problem in run(config, chosen)
+        ]
+
+    def _accept_extra_keys(self, config: Config) -> None:
+        from pytest_prime_train.config.extra_keys import without_extra
+
+        config.faults = without_extra(config.faults, self.settings.extra_keys)
+
+    def _gotchas(self, document: Document, config: Config) -> list[Finding]:
+        from pytest_prime_train.gotchas.registry import applicable, run
+
+        key = ("gotchas", config.root, config.version)
+        chosen: tuple[Gotcha, ...] | None = self._chosen.get(key)
+        if chosen is None:
+            known = applicable(config.root, config.version)
+            chosen = self._chosen[key] = tuple(filter(self._looks_for, known))
         # Working out a place costs more than the check, so what nobody wants is dropped first.
         return [
             self._finding(document, problem, gotcha)
-            for gotcha, problem in run(config, self._looks_for)
+            for gotcha, problem in run(config, chosen)
             if self._wants(gotcha.id, gotcha.category, problem.severity or gotcha.severity)
         ]
 
-    def _looks_for(self, gotcha: Gotcha) -> bool:
-        """Whether a gotcha could have a finding that is wanted."""
+    def _looks_for(self, gotcha: Gotcha | Rule) -> bool:
+        """Whether a gotcha or rule could have a finding that is wanted."""
         return self.ignore.isdisjoint((gotcha.id, gotcha.category, gotcha.severity))
+
+    def _other_packages(self, document: Document) -> list[Finding]:
+        from pytest_prime_train.config.pinned import other_packages
+
+        return [
+            self._plain(
+                document.path,
+                "other-packages",
+                f"uv.lock pins {package} to {pinned}, and the schema of prime-rl "
+                f"{self.schema.version} was taken with {taken}",
+            )
+            for package, pinned, taken in other_packages(self.pin.lock, self.schema.taken_from)
+        ]
 
     def _open_block(
         self, document: Document, block: tuple[str | int, ...], package: str
@@ -377,8 +523,14 @@ class Checker:
     ) -> FileReport:
         wanted = [one for one in findings if self._wants(one.id, one.category, one.severity)]
         kept = sorted(wanted, key=lambda finding: finding.sort_key)
-        version = self.schema.version if root is not None else ""
-        return FileReport(path, root, reason, version, tuple(kept), text, unchecked)
+        report = FileReport(path, root, reason, "", tuple(kept), text, unchecked)
+        if root is None:
+            return report
+        return report._replace(
+            version=self.schema.version,
+            version_reason=self.pin.reason,
+            taken_from=self.schema.taken_from,
+        )
 
     def _wants(self, *names: str) -> bool:
         """Whether a finding of this id, category and severity is to be reported."""
@@ -401,13 +553,13 @@ class Checker:
         )
 
     def _finding(
-        self, document: Document, problem: Problem, gotcha: Gotcha | None = None
+        self, document: Document, problem: Problem, gotcha: Gotcha | Rule | None = None
     ) -> Finding:
         """A problem with its place in the text and the facts of its declaration."""
         from pytest_prime_train.findings import format_key
         from pytest_prime_train.schema.ids import schema_id
 
-        kind: Gotcha | SchemaId = gotcha or schema_id(problem.id)
+        kind: Gotcha | Rule | SchemaId = gotcha or schema_id(problem.id)
         return Finding(
             kind.id,
             problem.severity or kind.severity,

@@ -10,9 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from pytest_prime_train import __version__
-from pytest_prime_train.check import FileReport, Options, UsageError, check, worst
-from pytest_prime_train.declarations import all_declarations, did_you_mean, find, require_known
-from pytest_prime_train.findings import EXIT_CLEAN, EXIT_FINDINGS, EXIT_USAGE, at_least
+from pytest_prime_train.check import Checker, FileReport, Options, check, worst
+from pytest_prime_train.declarations import all_declarations, find, require_known
+from pytest_prime_train.findings import (
+    EXIT_CLEAN,
+    EXIT_FINDINGS,
+    EXIT_USAGE,
+    UsageError,
+    at_least,
+)
 from pytest_prime_train.report.console import complain, explain_exception, use_color, write
 
 PROGRAM = "prime-train"
@@ -94,10 +100,16 @@ def _program(
         raise UsageError(f"no command given (try {PROGRAM} --help)")
 
 
+_WHAT_TO_CHECK = (
+    "TOML files, or directories of them; behind -- the arguments of a launch, "
+    "such as @ base.toml @ overlay.toml --trainer @ t.toml --max-steps 5"
+)
+
+
 @app.command()
 def validate(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="TOML files, or directories of them")
+        list[str], typer.Argument(metavar="PATH... | -- ARGUMENTS", help=_WHAT_TO_CHECK)
     ],
     output: Annotated[
         Format, typer.Option("--format", help="How to print findings; json always has infos")
@@ -120,6 +132,10 @@ def validate(
         list[str] | None,
         typer.Option(metavar="IDS", help="Do not report these (repeatable, or with commas)"),
     ] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Judge by a schema made with prime-train schema"),
+    ] = None,
     fail_on: Annotated[
         FailOn, typer.Option(help="Mildest severity that makes the exit code 1")
     ] = FailOn.error,
@@ -131,8 +147,12 @@ def validate(
         version=version,
         select=require_known(select or ()),
         ignore=require_known(ignore or ()),
+        schema=schema,
     )
-    reports = check(paths, options)
+    if any(path.startswith(("@", "--")) for path in paths):
+        reports = [Checker(options).check_composed(paths)]
+    else:
+        reports = check(paths, options)
     write(sys.stdout, _render(reports, output, show_infos=show_infos or fail_on is FailOn.info))
     severity = worst(reports)
     if severity is not None and at_least(severity, fail_on.value):
@@ -149,9 +169,9 @@ def _render(reports: Sequence[FileReport], output: Format, *, show_infos: bool) 
 
     color = use_color(sys.stdout)
     blocks = [
-        render_headline(finding, report.text, color=color)
+        render_headline(finding, report.text_of(finding), color=color)
         if output is Format.concise
-        else render_finding(finding, report.text, color=color) + "\n"
+        else render_finding(finding, report.text_of(finding), color=color) + "\n"
         for report in reports
         for finding in report.findings
         if show_infos or finding.severity != "info"
@@ -166,6 +186,12 @@ def _add_commands() -> None:
     from pytest_prime_train.memory_cli import memory
 
     app.command()(memory)
+    from pytest_prime_train.find_cli import find as find_hardware
+
+    app.command(name="find")(find_hardware)
+    from pytest_prime_train.schema_cli import schema
+
+    app.command()(schema)
 
 
 _add_commands()
@@ -178,6 +204,8 @@ def explain(
     """Print what a finding means, why it costs hours and what to do about it."""
     declaration = find(id)
     if declaration is None:
+        from pytest_prime_train.schema.suggest import did_you_mean
+
         known = [kind.id for kind in all_declarations()]
         raise UsageError(f"no finding is called {id!r}{did_you_mean(id, known)}")
     from pytest_prime_train.report.pages import render_page

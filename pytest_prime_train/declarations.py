@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
-from pytest_prime_train.check import UsageError
-from pytest_prime_train.findings import SEVERITIES, Severity
+from pytest_prime_train.findings import SEVERITIES, Severity, UsageError
 
 
 class Declaration(NamedTuple):
@@ -51,6 +50,7 @@ def all_declarations() -> tuple[Declaration, ...]:
     """Every kind of finding, sorted by id."""
     from pytest_prime_train.gotchas import all_gotchas
     from pytest_prime_train.schema.ids import SCHEMA_IDS
+    from pytest_prime_train.schema.rules.registry import all_rules
 
     declared = [
         Declaration(
@@ -71,7 +71,7 @@ def all_declarations() -> tuple[Declaration, ...]:
         )
         for kind in SCHEMA_IDS
     ]
-    for gotcha in all_gotchas():
+    for gotcha in (*all_gotchas(), *all_rules()):
         facts = {field: getattr(gotcha, field) for field in Declaration._fields}
         declared.append(Declaration(**facts))
     return tuple(sorted(declared))
@@ -80,18 +80,6 @@ def all_declarations() -> tuple[Declaration, ...]:
 def find(id: str) -> Declaration | None:
     """The kind of finding with this id, or ``None``."""
     return next((declared for declared in all_declarations() if declared.id == id), None)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` for the known word most like ``word``, or nothing.
-
-    >>> did_you_mean("unknown-keys", ["unknown-key", "wrong-type"])
-    "; did you mean 'unknown-key'?"
-    """
-    from difflib import get_close_matches
-
-    close = get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def selectable() -> tuple[str, ...]:
@@ -111,6 +99,8 @@ def require_known(values: Iterable[str]) -> tuple[str, ...]:
     known = selectable() if names else ()
     for name in names:
         if name not in known:
+            from pytest_prime_train.schema.suggest import did_you_mean
+
             raise UsageError(
                 f"no finding, category or severity is called {name!r}{did_you_mean(name, known)}"
             )

@@ -32,23 +32,23 @@ class FindingsRepr(ReprExceptionInfo):
             super().toterminal(tw)
 
 
-def represent(findings: Sequence[Finding], text: str, path: str) -> FindingsRepr:
+def represent(findings: Sequence[Finding], texts: Sequence[str], path: str) -> FindingsRepr:
     """What pytest shows for findings.
 
     Args:
         findings: At least one.
-        text: The whole text they are about.
+        texts: Of each the whole text that it is about.
         path: The file they are about, absolute.
     """
-    headline = render_headline(findings[0], text)
+    headline = render_headline(findings[0], texts[0])
     more = len(findings) - 1
     if more:
         headline += f" (and {more} more)"
     shown = FindingsRepr(
-        reprtraceback=ReprTracebackNative([_render(findings, text, color=False) + "\n"]),
+        reprtraceback=ReprTracebackNative([_render(findings, texts, color=False) + "\n"]),
         reprcrash=ReprFileLocation(path, findings[0].location.line, headline),
     )
-    shown.colored = _render(findings, text, color=True)
+    shown.colored = _render(findings, texts, color=True)
     return shown
 
 
@@ -66,5 +66,8 @@ def represent_crash(traceback: str, path: str) -> ReprExceptionInfo:
     )
 
 
-def _render(findings: Sequence[Finding], text: str, *, color: bool) -> str:
-    return "\n\n".join(render_finding(finding, text, color=color) for finding in findings)
+def _render(findings: Sequence[Finding], texts: Sequence[str], *, color: bool) -> str:
+    return "\n\n".join(
+        render_finding(finding, text, color=color)
+        for finding, text in zip(findings, texts, strict=True)
+    )

@@ -25,6 +25,10 @@ EXIT_USAGE = 2
 """Wrong use, or a named path that cannot be opened."""
 
 
+class UsageError(Exception):
+    """Wrong use: an unknown option value, or a named path that cannot be opened (exit code 2)."""
+
+
 class Location(NamedTuple):
     """A span of text. Lines and columns start at 1 and count characters; the end is exclusive."""
 

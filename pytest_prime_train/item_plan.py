@@ -41,7 +41,8 @@ def plan_items(report: FileReport, checker: Checker, *, compact: bool) -> Iterat
     if compact:
         yield PlannedItem(COMPACT_ITEM, report.findings)
         return
-    of_cards = {finding for card in report.cards for finding in card.findings}
+    estimates = (*report.cards, report.bill) if report.bill else report.cards
+    of_cards = {finding for one in estimates for finding in one.findings}
     left = [finding for finding in report.findings if finding not in of_cards]
     for name in _checks(report, checker):
         own = [finding for finding in left if _belongs(finding, name)]
@@ -50,6 +51,7 @@ def plan_items(report: FileReport, checker: Checker, *, compact: bool) -> Iterat
     for name in sorted({finding.id for finding in left}):
         yield PlannedItem(name, [finding for finding in left if finding.id == name])
     yield from _cards(report, checker)
+    yield from _bill(report, checker)
 
 
 def _cards(report: FileReport, checker: Checker) -> Iterator[PlannedItem]:
@@ -64,6 +66,19 @@ def _cards(report: FileReport, checker: Checker) -> Iterator[PlannedItem]:
         else:
             unknown = card.unknown if not card.findings else ""
             yield PlannedItem(f"memory[{name}]", card.findings, unknown)
+
+
+def _bill(report: FileReport, checker: Checker) -> Iterator[PlannedItem]:
+    """An item for the budget if there is one, also where a refused file leaves it unchecked."""
+    if checker.budget is None or report.root not in checker.schema.roots:
+        return
+    bill = report.bill
+    if bill is None:
+        yield PlannedItem("cost[budget]", (), report.unchecked)
+    else:
+        # What a comment suppresses, or nobody selected, is not in the report.
+        wanted = [finding for finding in bill.findings if finding in report.findings]
+        yield PlannedItem("cost[budget]", wanted, bill.unknown)
 
 
 def _checks(report: FileReport, checker: Checker) -> Iterator[str]:

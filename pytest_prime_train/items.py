@@ -75,10 +75,9 @@ class PrimeFile(pytest.File):
         """The hooks of all plugins and of each loaded conftest.py above the file."""
         return self._hooks
 
-    @property
-    def text(self) -> str:
-        """The text that was judged."""
-        return self.report.text if self.report is not None else ""
+    def text_of(self, finding: Finding) -> str:
+        """The text that a finding is about; that of the file, or of one it is composed of."""
+        return self.report.text_of(finding) if self.report is not None else ""
 
     def collect(self) -> Iterator[PrimeItem]:
         """An item for each check of the file, one if it cannot be checked."""
@@ -150,21 +149,28 @@ class PrimeItem(pytest.Item):
 
         if isinstance(excinfo.value, ConfigFailure):
             shown = [self.localize(finding) for finding in excinfo.value.findings]
-            return represent(shown, self.parent.text, _show(str(self.path)))
+            texts = [self.parent.text_of(finding) for finding in excinfo.value.findings]
+            return represent(shown, texts, _show(str(self.path)))
         if isinstance(excinfo.value, CheckCrash):
             return represent_crash(str(excinfo.value), _show(str(self.path)))
         return super().repr_failure(excinfo, style=style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Path, line counted from 0, and a title for the failure."""
-        line = self.findings[0].location.line - 1 if self.findings else 0
+        own = [one for one in self.findings if one.location.path == str(self.path)]
+        line = own[0].location.line - 1 if own else 0
         return Path(_show(str(self.path))), line, f"{self.name}: {_display_path(self)}"
 
     def localize(self, finding: Finding) -> Finding:
         """The finding with its path as the user's terminal would name it."""
-        if finding.location.path != str(self.path):
+        if finding.location.path == str(self.path):
+            path = _display_path(self)
+        elif os.path.isabs(finding.location.path):  # a file that this one is composed with
+            directory = self.config.invocation_params.dir
+            path = _show(os.path.relpath(finding.location.path, directory))
+        else:
             return finding
-        location = finding.location._replace(path=_display_path(self))
+        location = finding.location._replace(path=path)
         return finding._replace(location=location)
 
 
@@ -181,11 +187,19 @@ def _properties(item: PrimeItem, findings: Sequence[Finding]) -> Iterator[tuple[
     for finding in findings:
         yield "rule", finding.id
         yield "severity", finding.severity
-        yield "file", file
+        yield "file", _file_of(item, finding)
         yield "line", finding.location.line
         yield "column", finding.location.column
         yield "hours_lost", finding.hours_lost
         yield "message", _message(item, finding)
+
+
+def _file_of(item: PrimeItem, finding: Finding) -> str:
+    """The file that a finding is about, as node ids name it."""
+    path = finding.location.path
+    if path == str(item.path) or not os.path.isabs(path):
+        return item.parent.nodeid
+    return _show(os.path.relpath(path, item.config.rootpath).replace(os.sep, "/"))
 
 
 def _warn(item: PrimeItem, finding: Finding) -> None:
@@ -193,7 +207,7 @@ def _warn(item: PrimeItem, finding: Finding) -> None:
     warnings.warn_explicit(
         f"{finding.severity} {finding.id}: {_message(item, finding)}",
         PrimeConfigWarning,
-        filename=f"<{_display_path(item)}>",
+        filename=f"<{item.localize(finding).location.path}>",
         lineno=finding.location.line,
     )
 
@@ -203,7 +217,7 @@ def _message(item: PrimeItem, finding: Finding) -> str:
     from pytest_prime_train.report.secrets import conceal
 
     line = finding.location.line
-    return clean(conceal(finding.message, finding.key, line, item.parent.text))
+    return clean(conceal(finding.message, finding.key, line, item.parent.text_of(finding)))
 
 
 def _display_path(item: PrimeItem) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pytest_prime_train.check import Options, UsageError, load_config
-from pytest_prime_train.findings import EXIT_CLEAN, EXIT_FINDINGS
+from pytest_prime_train.check import Options
+from pytest_prime_train.findings import EXIT_CLEAN, EXIT_FINDINGS, UsageError
 from pytest_prime_train.report.console import write
 
 if TYPE_CHECKING:
@@ -34,16 +34,12 @@ def memory(
     ] = False,
 ) -> int:
     """Estimate memory and speed of a config on a GPU."""
-    from pytest_prime_train.memory.judge import judge, known_card
+    from pytest_prime_train.estimates import judge_memory
 
     if output not in ("text", "json"):
         raise UsageError(f"--format: {output!r} is neither text nor json")
-    try:
-        card = known_card(gpu)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    config = load_config(path, Options(root=root, version=version))
-    judged = judge(config, card, num_gpus=num_gpus, path=path, online=online)
+    options = Options(root=root, version=version)
+    judged = judge_memory(path, gpu, num_gpus=num_gpus, options=options, online=online)
     if output == "json":
         from json import dumps
 

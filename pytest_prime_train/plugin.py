@@ -56,6 +56,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="GPUs of the trainer instead of the config's own",
     )
     group.addoption(
+        "--prime-budget",
+        metavar="USD",
+        help="Fail configs whose completed run is expected to cost more than USD, by the prices\n"
+        "known offline, on the GPUs of --prime-gpu. Default: prime_budget of the ini file.",
+    )
+    group.addoption(
         "--prime-show-infos",
         action="store_true",
         help="Show findings of severity info as well",
@@ -76,6 +82,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "GPUs on which the memory of each config is estimated",
         type="args",
         default=[],
+    )
+    parser.addini(
+        "prime_budget",
+        "USD that the completed run of each config may be expected to cost",
+        default="",
     )
     parser.addini(
         "prime_fail_on",
@@ -107,6 +118,7 @@ def _is_asked(config: pytest.Config) -> bool:
         or option.prime_fail_on
         or option.prime_rl_version
         or option.prime_gpu
+        or option.prime_budget
         or any(".toml" in argument for argument in config.args)
         or config.getini("prime_configs")
     )

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from pytest_prime_train.check import TOML_SUFFIX, Checker, Options
-from pytest_prime_train.check import UsageError as CheckUsageError
 from pytest_prime_train.findings import SEVERITIES, Severity
+from pytest_prime_train.findings import UsageError as CheckUsageError
 
 
 class Settings(NamedTuple):
@@ -116,6 +116,7 @@ def _is_file(argument: str, config: pytest.Config) -> bool:
 def _checker(config: pytest.Config) -> Checker:
     option = config.option
     options = Options(
+        budget=_budget(config),
         version=option.prime_rl_version,
         select=_names("--prime-select", option.prime_select),
         ignore=_names("--prime-ignore", option.prime_ignore),
@@ -124,6 +125,20 @@ def _checker(config: pytest.Config) -> Checker:
     )
     try:
         return Checker(options, str(config.rootpath))
+    except CheckUsageError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _budget(config: pytest.Config) -> float | None:
+    given, source = config.option.prime_budget, "--prime-budget"
+    if given is None:
+        given, source = config.getini("prime_budget") or None, "prime_budget of the ini file"
+    if given is None:
+        return None
+    from pytest_prime_train.cost.budget import known_budget
+
+    try:
+        return known_budget(given, source)
     except CheckUsageError as error:
         raise pytest.UsageError(str(error)) from None
 

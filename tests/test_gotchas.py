@@ -187,10 +187,12 @@ def test_an_id_is_given_once() -> None:
 
 
 def test_only_what_a_root_and_a_version_can_have_applies() -> None:
-    rl = {known.id for known in applicable("rl", NEWEST)}
-    assert rl == {known.id for known in all_gotchas() if "rl" in known.roots}
-    assert {known.id for known in applicable("sft", NEWEST)} < rl
-    assert applicable("inference", NEWEST) == ()
+    for root in ("rl", "sft", "inference"):
+        found = {known.id for known in applicable(root, NEWEST)}
+        assert found == {
+            known.id for known in all_gotchas() if not known.roots or root in known.roots
+        }
+        assert ("ckpt-disabled" in found) is (root != "inference")
     assert applicable(None, NEWEST) == ()
     assert applicable("rl", "v99") == ()
     old = {known.id for known in applicable("rl", VERSIONS[0])}
@@ -238,6 +240,20 @@ def tables(item: Any) -> Iterator[dict[str, Any]]:
             yield from tables(inner)
 
 
+# Declared with more confidence than the catalogue has, because the source was read.
+VERIFIED_SINCE = ("lora-alpha-zero",)
+
+
+# Errors of the catalogue that prime-rl's source does not prove.
+MILDER = (
+    "max-completion-tokens-exceeds-context",
+    "opd-teacher-is-policy-server",
+    "train-return-token-ids-off",
+    "train-sampling-fixed-seed",
+    "trainer-quantized-checkpoint",
+)
+
+
 def catalogue(shared: Path) -> dict[str, dict[str, Any]]:
     document = json.loads(shared.joinpath("gotchas/catalogue.json").read_text(encoding="utf-8"))
     return {entry["id"]: entry for entry in document["gotchas"]}
@@ -247,12 +263,18 @@ def test_the_declarations_are_those_of_the_catalogue(shared: Path) -> None:
     entries = catalogue(shared)
     for known in all_gotchas():
         entry = entries[known.id]
-        assert known.severity == entry["severity"], known
+        if known.id in MILDER:
+            assert (known.severity, entry["severity"]) == ("warning", "error"), known
+        else:
+            assert known.severity == entry["severity"], known
         assert known.category == entry["category"], known
         assert known.since == entry["versions"]["from"], known
         assert known.until == (entry["versions"]["to"] or ""), known
         assert known.hours_lost == entry["hours_lost"]["hours"], known
-        assert known.confidence == entry["confidence"], known
+        if known.id in VERIFIED_SINCE:
+            assert known.confidence == "verified-in-source", known
+        else:
+            assert known.confidence == entry["confidence"], known
         assert set(known.roots) <= set(entry["applies_to"]), known
 
 
@@ -262,8 +284,8 @@ def test_pairs_of_configs_have_the_verdicts_of_the_reference_checker(shared: Pat
     wrong = []
     judged = 0
     for pair in index["examples"]:
-        if pair["root"] == "hosted":
-            continue
+        if pair["root"] == "hosted" or "gpu_cc" in pair["facts"]:
+            continue  # What the pair says of the GPU, the file does not.
         for kind, expected in (
             ("bad", {pair["id"], *pair["also_in_bad"]}),
             ("good", set(pair["in_good"])),

@@ -288,6 +288,20 @@ def test_warnings_are_shown_and_block_only_if_asked_to(check: Check, tmp_path: P
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def test_what_the_project_has_settled_counts(check: Check, tmp_path: Path) -> None:
+    risky = re.sub(r"^\[ckpt\]\n(.+\n)+", "", GOOD, flags=re.MULTILINE)
+    write(tmp_path / "sft.toml", risky)
+    settings = "[tool.pytest-prime-train]\nignore = ['ckpt-disabled']\n"
+    write(tmp_path / "pyproject.toml", settings)
+    for threshold in ("error", "warning"):
+        done = check(f"--fail-on={threshold}", "sft.toml")
+        assert (done.returncode, done.stdout) == (0, "")
+    write(tmp_path / "pyproject.toml", settings.replace("ignore", "ignroe"))
+    done = check("sft.toml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean 'ignore'?" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -124,3 +124,12 @@ def test_a_card_that_nobody_knows_is_wrong_use(pytester: pytest.Pytester, folder
 def test_more_gpus_make_it_fit(folder: Path) -> None:
     done = run(folder, "memory", "large_sft.toml", "--gpu=H200-141GB", "--num-gpus=16")
     assert ": fits\n" in done.stdout
+
+
+def test_the_function(folder: Path) -> None:
+    import pytest_prime_train
+
+    estimate = pytest_prime_train.estimate_memory(str(folder / "small_sft.toml"), "H100-80GB")
+    assert (estimate.gpu, estimate.verdict) == ("H100-80GB-SXM", "fits")
+    with pytest.raises(pytest_prime_train.UsageError, match="no GPU is known"):
+        pytest_prime_train.estimate_memory(str(folder / "small_sft.toml"), "H10")

@@ -21,8 +21,15 @@ def accepted(shared: Path) -> dict[str, list[str]]:
     return {path: roots.get(TREE, []) for path, roots in matrix["files"][TREE].items()}
 
 
+@pytest.fixture(scope="module")
+def true_of_shipped_files(shared: Path) -> set[str]:
+    """Gotchas that some of the files have indeed."""
+    catalogue = json.loads((shared / "gotchas" / "catalogue.json").read_text())
+    return {one["id"] for one in catalogue["gotchas"] if one.get("shipped_true_positive")}
+
+
 def test_every_file_gets_a_root_that_accepts_it_and_no_error(
-    shared: Path, accepted: dict[str, list[str]]
+    shared: Path, accepted: dict[str, list[str]], true_of_shipped_files: set[str]
 ) -> None:
     tree = shared / "prime-rl" / "configs" / TREE
     files = sorted(tree.rglob("*.toml"))
@@ -32,7 +39,11 @@ def test_every_file_gets_a_root_that_accepts_it_and_no_error(
     for file in files:
         name = file.relative_to(tree).as_posix()
         report = checker.check_file(str(file))
-        errors = [finding for finding in report.findings if finding.severity == "error"]
+        errors = [
+            finding
+            for finding in report.findings
+            if finding.severity == "error" and finding.id not in true_of_shipped_files
+        ]
         if report.root not in accepted[name] or errors:
             wrong[name] = (report.root, accepted[name], errors)
     assert wrong == {}

@@ -100,6 +100,10 @@ def test_of_a_span_of_several_lines_the_first_is_marked() -> None:
 def test_what_concerns_the_whole_file_has_no_frame() -> None:
     everywhere = finding()._replace(location=Location("rl.toml"))
     assert "|" not in render_finding(everywhere, "a = 1\n")
+    assert "|" not in render_finding(finding(key="ckpt"), "a = 1\n")
+    assert "|" not in render_finding(finding(key="ckpt.a"), "ab = 1\n")
+    assert "1 | a = 1" in render_finding(finding(key="a"), "a = 1\n")
+    assert "1 | = 1" in render_finding(finding(), "= 1\n")
 
 
 @pytest.mark.parametrize("line", [2, 3, 99])

@@ -69,6 +69,16 @@ def read(path: str) -> Document:
         TooLarge: It is larger than ``MAX_BYTES``.
         Unreadable: It cannot be opened or read, or is no file.
     """
+    return Document(path, read_bytes(path))
+
+
+def read_bytes(path: str) -> bytes:
+    """The content of one file.
+
+    Raises:
+        TooLarge: It is larger than ``MAX_BYTES``.
+        Unreadable: It cannot be opened or read, or is no file.
+    """
     try:
         # A pipe or a device could block for ever.
         if not os.path.isfile(path):
@@ -82,7 +92,7 @@ def read(path: str) -> Document:
         raise Unreadable(str(error)) from error
     if len(content) > MAX_BYTES:
         raise TooLarge(f"the file is larger than {MAX_BYTES >> 20} MiB, as no config is")
-    return Document(path, content)
+    return content
 
 
 def _reason(error: OSError) -> str:

@@ -140,8 +140,6 @@ def fold(
         The document, and path of every key that was moved -> where the file has it.
     """
     moved: dict[KeyPath, KeyPath] = {}
-    if root == "sft":
-        return _fold_sft(data, version), moved
     if version not in ("v0.6.0", "v0.7.0") or root not in ("rl", "orchestrator", "env_server"):
         return data, moved
     prefix: KeyPath = ("orchestrator",) if root == "rl" else ()
@@ -161,17 +159,6 @@ def fold(
     if root == "rl":
         return {**data, "orchestrator": block}, moved
     return block, moved
-
-
-def _fold_sft(data: dict[str, Any], version: str) -> dict[str, Any]:
-    """Several nodes make the number of GPUs idle, which is dropped without a word."""
-    deployment = data.get("deployment")
-    if version not in ("v0.5.0", "v0.6.0", "v0.7.0", "v0.8.0") or type(deployment) is not dict:
-        return data
-    if deployment.get("type") != "multi_node" or "num_gpus" not in deployment:
-        return data
-    kept = {key: value for key, value in deployment.items() if key != "num_gpus"}
-    return {**data, "deployment": kept}
 
 
 def _fold_train(block: dict[str, Any], prefix: KeyPath, moved: dict[KeyPath, KeyPath]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from pytest_prime_train.schema.bundle import Schema
-from pytest_prime_train.schema.nodes import Node
+from pytest_prime_train.schema.nodes import Node, Table
 
 
 class Recognition(NamedTuple):
@@ -84,6 +84,7 @@ _FORMER: dict[str, frozenset[str]] = {
         )
     ),
     "env_server": frozenset(("env_install_prerelease", "legacy")),
+    "synthesize": frozenset(("toml_files",)),
 }  # fmt: skip
 # (key,) or (table, key) that hardly anything but this program of prime-rl has.
 _MARKERS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -108,14 +109,25 @@ _MARKERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("max_off_policy_steps",), ("rollouts_per_example",), ("oversampling_factor",),
         ("weight_broadcast",), ("rollout_transport",), ("train", "env"), ("renderer",),
     ),
-    "evals": (("eval", "source"), ("online",), ("eval", "env")),
+    "evals": (
+        ("eval", "source"), ("online",), ("eval", "env"), ("rollouts_per_example",),
+        ("per_rollout",), ("reasoning_field",),
+    ),
+    "synthesize": (("rollouts_per_example",), ("per_rollout",), ("reasoning_field",)),
     "env_server": (("serve", "pool"), ("serve", "address"), ("env", "taskset"), ("env", "agent")),
 }  # fmt: skip
 _HOSTED_MARKERS = frozenset(
     (
-        "rollouts_per_example", "learning_rate", "checkpoint_id", "checkpoints", "adapters",
-        "infrastructure", "tailscale", "env_files", "env_file", "max_inflight_rollouts",
-        "lora_alpha",
+        "rollouts_per_example", "checkpoint_id", "checkpoints", "adapters", "infrastructure",
+        "tailscale", "env_files", "env_file", "max_inflight_rollouts",
+    )
+)  # fmt: skip
+_HOSTED_KEYS = _HOSTED_MARKERS | frozenset(
+    (
+        "batch_size", "cluster_name", "deployment", "env", "eval", "gpu_type", "image_tag",
+        "learning_rate", "lora_alpha", "loss", "max_steps", "model", "name",
+        "oversampling_factor", "post_batch_filters", "pre_batch_filters", "run_config",
+        "sampling", "teacher", "type", "val", "wandb",
     )
 )  # fmt: skip
 # What a file or folder name says, the most telling first.
@@ -125,9 +137,11 @@ _HINTS = (
     ("infer", "inference"),
     ("env_server", "env_server"),
     ("eval", "evals"),
+    ("synth", "synthesize"),
     ("train", "trainer"),
     ("rl", "rl"),
 )
+_FAR_HINTS = (("evals", "evals"), ("synthesize", "synthesize"))
 _KNOWN, _FORMERLY, _UNKNOWN, _MARKER = 2.0, 1.0, -2.0, 3.0
 
 
@@ -143,7 +157,8 @@ def recognise(data: dict[str, Any], path: str, schema: Schema) -> Recognition:
     if type(trainer) is dict and type(orchestrator) is dict:
         return Recognition("rl", "it has the tables [trainer] and [orchestrator]")
     if not data:
-        return Recognition(None, "it is empty, and several programs take an empty file", True)
+        reason = "it is empty, and several programs take an empty file"
+        return Recognition(None, reason, _hint(path) is not None)
     if not _FOREIGN.isdisjoint(data):
         return Recognition(None, "it has keys of another tool")
     if type(orchestrator) is dict or _is_rl_trainer(trainer, data, schema):
@@ -170,30 +185,41 @@ def _is_hosted(data: dict[str, Any]) -> bool:
     if type(data.get("model")) is not str or "client" in data:
         return False
     env = data.get("env")
-    tables = type(env) is list and all(type(item) is dict for item in env)
-    return tables or not _HOSTED_MARKERS.isdisjoint(data)
+    tables = type(env) is list and bool(env) and all(type(item) is dict for item in env)
+    known = sum(1 for key in data if key in _HOSTED_KEYS)
+    told = tables or not _HOSTED_MARKERS.isdisjoint(data)
+    return told and known > 2 * (len(data) - known)
 
 
 def _by_score(data: dict[str, Any], path: str, schema: Schema) -> Recognition:
     scores = {root: _score(data, root, schema) for root in _MARKERS if root in schema.roots}
-    hint = _hint(path)
+    hint, far = _hint(path), _far_hint(path)
+    if far in schema.roots and not _reads_all(data, schema.tables[schema.roots[far]]):
+        far = None  # A part of an old evaluation cannot be judged by what came after it.
     told = {root for root in scores if _has_marker(data, root)}
     complete = {root for root, score in scores.items() if score.unknown == 0}
+    # The parts of a training job are at times called after each other.
+    misnamed = hint in ("rl", "sft", "trainer", "orchestrator", "inference")
     likely = [
         root
         for root, score in scores.items()
         if (root in told and score.known >= score.unknown)
-        or (root in complete and (root == hint or (hint is not None and score.known > 1)))
+        or (root in complete and (root in (hint, far) or (misnamed and score.known > 1)))
     ]
     if not likely:
-        best = max(scores.values(), key=lambda score: score.known - score.unknown)
-        doubtful = best.known > 1 and best.known > best.unknown and bool(hint or told)
+        meant = [root for root in scores if root in told or root == hint]
+        doubtful = any(scores[root].known > max(1, 2 * scores[root].unknown) for root in meant)
         return Recognition(None, "its keys are not those of a prime-rl config", doubtful)
     faults = {root: _count_faults(data, root, schema) for root in likely}
     order = tuple(_MARKERS)
     best_roots = sorted(
         likely,
-        key=lambda root: (faults[root], -scores[root].points, root != hint, order.index(root)),
+        key=lambda root: (
+            faults[root],
+            -scores[root].points,
+            root not in (hint, far),
+            order.index(root),
+        ),
     )
     root = best_roots[0]
     same = [
@@ -202,7 +228,7 @@ def _by_score(data: dict[str, Any], path: str, schema: Schema) -> Recognition:
         if faults[other] == faults[root] and scores[other].points == scores[root].points
     ]
     refused_by = hint if hint in scores and hint != root and hint not in same else None
-    if same and hint != root and refused_by is None:
+    if same and root not in (hint, far) and refused_by is None:
         names = " or ".join((root, *same))
         return Recognition(None, f"it could be a config for {names}", True)
     reason = f"its keys are those of the {root} program"
@@ -211,6 +237,11 @@ def _by_score(data: dict[str, Any], path: str, schema: Schema) -> Recognition:
     if refused_by is not None and not _count_faults(data, refused_by, schema):
         refused_by = None
     return Recognition(root, reason, refused_by=refused_by)
+
+
+def _reads_all(data: dict[str, Any], table: Table) -> bool:
+    """Whether a class has all the keys and misses none."""
+    return all(key in table[0] for key in data) and all(key in data for key in table[3])
 
 
 class _Score(NamedTuple):
@@ -276,7 +307,8 @@ def _count_faults(data: dict[str, Any], root: str, schema: Schema) -> int:
 def _hint(path: str) -> str | None:
     """The root that the name of the file, or else of its folder, points to."""
     parts = path.replace("\\", "/").lower().split("/")
-    for part in (parts[-1].removesuffix(".toml"), *parts[-2:-1]):
+    near = (parts[-1].removesuffix(".toml"), *parts[-2:-1])
+    for part in near:
         for word, root in _HINTS:
             if word == "rl":
                 # Two letters that are in many words.
@@ -285,3 +317,11 @@ def _hint(path: str) -> str | None:
             elif word in part:
                 return root
     return None
+
+
+def _far_hint(path: str) -> str | None:
+    """The root that a folder further up points to: evaluations used to be put together out of
+    parts, in folders of their own.
+    """
+    folders = path.replace("\\", "/").lower().split("/")[-4:-1]
+    return next((root for word, root in _FAR_HINTS if word in folders), None)

@@ -16,8 +16,6 @@ from pytest_prime_train.schema.nodes import Node
 from pytest_prime_train.schema.validate import Fault, Walk
 from pytest_prime_train.schema.versions import NEWEST
 
-_MISSING = object()
-
 
 class Origin(NamedTuple):
     """Where a resolved value came from.
@@ -68,7 +66,7 @@ class Config:
         self.faults: list[Fault] = walk.faults
         self.open_blocks = walk.open_blocks
         self.set: set[KeyPath] = set()
-        self._looked_up: dict[KeyPath, Any] = {}
+        self._looked_up: dict[KeyPath, tuple[Any, Node | None]] = {}
 
     def _fold(self, data: dict[str, Any]) -> dict[str, Any]:
         """The document with keys that an older version takes under other names moved home."""
@@ -87,6 +85,29 @@ class Config:
 
         if self.version in OVERWRITING:
             self.shared = overwrite(self.values, self.version)
+
+    @cached_property
+    def top(self) -> Block:
+        """The whole of the config."""
+        return Block(self, ())
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of all keys of the file, whichever tables they are in, with underscores.
+
+        What asks for it can tell cheaply that a file has nothing to do with it.
+        """
+        names: set[str] = set()
+        pending: list[Any] = [self.raw]
+        for item in pending:
+            if type(item) is dict:
+                names.update(item)
+                pending += item.values()
+            elif type(item) is list and item and type(item[0]) in (dict, list):
+                pending += item
+        # Where prime-rl passes keys on to vLLM it takes hyphens for underscores.
+        names.update([name.replace("-", "_") for name in names if "-" in name])
+        return frozenset(names)
 
     @cached_property
     def trainer(self) -> Block:
@@ -151,19 +172,20 @@ class Config:
 
     def lookup(self, path: KeyPath) -> Any:
         """As ``get``, for a path."""
-        value = self._looked_up.get(path, _MISSING)
-        if value is _MISSING:
-            value = self._looked_up[path] = self._look_up(path)
-        return value
+        found = self._looked_up.get(path)
+        return (found or self._look_up(path))[0]
 
-    def _look_up(self, path: KeyPath) -> Any:
-        value: Any = self.values
-        node: Node | None = ("table", self.schema.roots[self.root])
-        for part in path:
-            value, node = self._step(value, node, part)
-            if value is None:
-                return None
-        return value
+    def _look_up(self, path: KeyPath) -> tuple[Any, Node | None]:
+        """The value at a path with its node; what lies above it is looked up once for all."""
+        found = self._looked_up.get(path)
+        if found is None:
+            if path:
+                value, node = self._look_up(path[:-1])
+                found = (None, None) if value is None else self._step(value, node, path[-1])
+            else:
+                found = (self.values, ("table", self.schema.roots[self.root]))
+            self._looked_up[path] = found
+        return found
 
     def _step(self, value: Any, node: Node | None, part: str | int) -> tuple[Any, Node | None]:
         """One key down: its value, by default where it is not written, and its node."""
@@ -179,10 +201,9 @@ class Config:
             inner = node[1] if node and node[0] == "map" else None
             return value.get(part), _bare(inner)
         inner, default = self.schema.tables[table][0][part]
-        found = value.get(part, _MISSING)
-        if found is _MISSING:
-            found = {} if default is ... else default
-        return found, _bare(inner)
+        if part in value:
+            return value[part], _bare(inner)
+        return {} if default is ... else default, _bare(inner)
 
     def _table_of(self, node: Node | None, value: dict[str, Any]) -> str | None:
         """The class of prime-rl that a table of the config is read by."""
@@ -276,7 +297,7 @@ class Block:
     A part that the config does not have is false, and every value in it ``None``.
     """
 
-    __slots__ = ("config", "inherited", "prefix")
+    __slots__ = ("_known", "config", "inherited", "prefix")
 
     def __init__(
         self,
@@ -287,6 +308,8 @@ class Block:
         self.config = config
         self.prefix = prefix
         self.inherited = inherited
+        # Many checks ask for the same few keys.
+        self._known: dict[str, KeyPath] = {}
 
     def __bool__(self) -> bool:
         return self.prefix is not None
@@ -295,16 +318,25 @@ class Block:
         """The resolved value of a dotted key of this part; ``None`` if absent or null."""
         if self.prefix is None:
             return None
+        if not self.inherited:
+            path = self._known.get(key)
+            if path is None:
+                path = self._known[key] = (*self.prefix, *parse_key(key))
+            return self.config.lookup(path)
         return self.config.lookup(self._source(parse_key(key)))
 
     def _source(self, path: KeyPath) -> KeyPath:
         """The absolute path a value is read from: the block's own, or one that it inherits."""
         assert self.prefix is not None
         for name, parent in self.inherited:
-            if path[0] == name and not self._has_value((*self.prefix, *path)):
-                if name == "algo" and self._has_value((*self.prefix, "algo")):
-                    break  # A whole block, never merged key by key.
-                return (*parent, *path[1:])
+            if path[0] != name:
+                continue
+            own = (*self.prefix, *path)
+            if self._has_value(own):
+                return own
+            if name == "algo" and self._has_value((*self.prefix, "algo")):
+                break  # A whole block, never merged key by key.
+            return (*parent, *path[1:])
         return (*self.prefix, *path)
 
     def _has_value(self, path: KeyPath) -> bool:

@@ -21,6 +21,11 @@ class Settings(NamedTuple):
         version: Version of prime-rl that judges, or ``None``.
         select: Ids, categories or severities to report; empty reports all.
         ignore: Ids, categories or severities to leave out.
+        overlays: (glob, bases) pairs; the first that matches a file decides which files, relative
+            to the folder, it is merged over before it is checked.
+        fragments: Globs of files that are no whole config and are checked only below overlays.
+        schema: Folder with a schema of one's own, relative to the folder; empty for none.
+        extra_keys: Dotted keys of a fork, with a glob for each part, that are not refused.
     """
 
     folder: str = ""
@@ -28,6 +33,10 @@ class Settings(NamedTuple):
     version: str | None = None
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    overlays: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    fragments: tuple[str, ...] = ()
+    extra_keys: tuple[str, ...] = ()
+    schema: str = ""
 
 
 class SettingsError(Exception):
@@ -78,6 +87,10 @@ def _parse(path: str, folder: str, content: bytes) -> Settings:
         "prime-rl-version": _text,
         "select": _texts,
         "ignore": _texts,
+        "overlays": _overlays,
+        "fragments": _texts,
+        "extra-keys": _keys,
+        "schema": _text,
     }
     values: dict[str, Any] = {}
     for key, value in table.items():
@@ -94,6 +107,10 @@ def _parse(path: str, folder: str, content: bytes) -> Settings:
         values.get("prime-rl-version"),
         values.get("select", ()),
         values.get("ignore", ()),
+        _existing(f"{path}: tool.{TABLE}.overlays", folder, values.get("overlays", ())),
+        values.get("fragments", ()),
+        values.get("extra-keys", ()),
+        values.get("schema", ""),
     )
 
 
@@ -121,3 +138,47 @@ def _roots(place: str, value: Any) -> tuple[tuple[str, str], ...]:
                 f"{', '.join((*ROOTS, 'hosted'))}, and none for a file to leave alone"
             )
     return tuple(value.items())
+
+
+def _keys(place: str, value: Any) -> tuple[str, ...]:
+    keys = _texts(place, value)
+    for key in keys:
+        if not all(key.split(".")):
+            raise SettingsError(f'{place}: "{key}" is no dotted key, such as "trainer.my_block.*"')
+    return keys
+
+
+def _overlays(place: str, value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    hint = 'such as "configs/big-*.toml" = ["configs/base.toml"]'
+    if type(value) is not dict:
+        raise SettingsError(f"{place} has to be a table of overlays with their bases, {hint}")
+    pairs = []
+    for glob, bases in value.items():
+        listed = [bases] if type(bases) is str else bases
+        if type(listed) is not list or not listed or not all(type(one) is str for one in listed):
+            raise SettingsError(f'{place}: the bases of "{glob}" have to be paths, {hint}')
+        pairs.append((glob, tuple(base.removeprefix("./") for base in listed)))
+    return tuple(pairs)
+
+
+def _existing(
+    place: str, folder: str, overlays: tuple[tuple[str, tuple[str, ...]], ...]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The overlays, all of whose bases there are."""
+    for glob, bases in overlays:
+        for base in bases:
+            path = os.path.join(folder, base)
+            if os.path.isfile(path):
+                continue
+            from difflib import get_close_matches
+
+            try:
+                beside = os.listdir(os.path.dirname(path))
+            except OSError:
+                beside = []
+            near = get_close_matches(os.path.basename(base), beside, n=1)
+            hint = f"; did you mean {os.path.join(os.path.dirname(base), near[0])!r}?"
+            raise SettingsError(
+                f'{place}: the base "{base}" of "{glob}" is no file{hint if near else ""}'
+            )
+    return overlays

@@ -8,8 +8,8 @@ tell cheaply that a check will find nothing is asked first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pytest_prime_train.findings import Problem, Severity
 from pytest_prime_train.schema.versions import VERSIONS, is_between
@@ -20,7 +20,31 @@ if TYPE_CHECKING:
 Check: TypeAlias = "Callable[[Config], Iterator[Problem]]"
 """What detects a gotcha: a resolved config in, problems out; never raises for what is in it."""
 
-_CATEGORY_MODULES = ("checkpointing", "environments", "inference", "memory", "rollouts")
+_CATEGORY_MODULES = (
+    "algorithms",
+    "batching",
+    "checkpointing",
+    "cost",
+    "datasets",
+    "deployment",
+    "environments",
+    "evaluation",
+    "inference",
+    "lora",
+    "memory",
+    "model_names",
+    "moe",
+    "monitoring",
+    "optimizer",
+    "parallelism",
+    "resume",
+    "rollouts",
+    "sampling",
+    "security",
+    "serving",
+    "sources",
+    "weight_sync",
+)
 
 _declared: dict[str, Gotcha] = {}
 _applicable: dict[tuple[str, str], tuple[Gotcha, ...]] = {}
@@ -203,37 +227,21 @@ def applicable(root: str | None, version: str) -> tuple[Gotcha, ...]:
 
 
 def run(
-    config: Config, wanted: Callable[[Gotcha], bool] | None = None
+    config: Config, chosen: Iterable[Gotcha] | None = None
 ) -> list[tuple[Gotcha, Problem]]:
     """Look for every gotcha that the config can have.
 
     Args:
         config: The resolved config.
-        wanted: Which gotchas to look for; ``None`` for all.
+        chosen: Those of the applicable gotchas to look for; ``None`` for all.
     """
     found: list[tuple[Gotcha, Problem]] = []
-    names = _written_names(config.raw)
-    for known in applicable(config.root, config.version):
-        if known.needs and names.isdisjoint(known.needs):
-            continue
-        if wanted is None or wanted(known):
-            found += [(known, problem) for problem in known.check(config)]
+    names = config.names
+    for known in applicable(config.root, config.version) if chosen is None else chosen:
+        if not known.needs or not names.isdisjoint(known.needs):
+            for problem in known.check(config):
+                found.append((known, problem))
     return found
-
-
-def _written_names(table: dict[str, Any]) -> set[str]:
-    """The names of all keys of a document, whichever tables they are in, with underscores."""
-    names: set[str] = set()
-    pending: list[Any] = [table]
-    for item in pending:
-        if type(item) is dict:
-            names.update(item)
-            pending += item.values()
-        elif type(item) is list and item and type(item[0]) in (dict, list):
-            pending += item
-    # Where prime-rl passes keys on to vLLM it takes hyphens for underscores.
-    names.update([name.replace("-", "_") for name in names if "-" in name])
-    return names
 
 
 def _load() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pytest_prime_train.config.resolve import Config, parse_key
-from pytest_prime_train.findings import KeyPath, Problem, Severity
+from pytest_prime_train.findings import KeyPath, Problem, Severity, UsageError
 from pytest_prime_train.memory.from_config import RunShape, asked_of, key_of, read_run
 from pytest_prime_train.memory.gpus import Gpu, find_gpu
 from pytest_prime_train.memory.run import RunEstimate, estimate_run
@@ -75,15 +75,15 @@ def known_card(name: str) -> Gpu:
     """The card that a user means.
 
     Raises:
-        ValueError: None is called so; the message names the nearest.
+        UsageError: None is called so; the message names the nearest.
     """
     card = find_gpu(name)
     if card is not None:
         return card
-    from pytest_prime_train.declarations import did_you_mean
     from pytest_prime_train.memory.gpus import all_gpus
+    from pytest_prime_train.schema.suggest import did_you_mean
 
-    raise ValueError(f"no GPU is known as {name!r}{did_you_mean(name, all_gpus())}")
+    raise UsageError(f"no GPU is known as {name!r}{did_you_mean(name, all_gpus())}")
 
 
 def _severity(verdict: Verdict | None) -> Severity | None:

@@ -68,7 +68,7 @@ def explain_exception(program: str, error: BaseException) -> int:
     """Turn whatever ended a program into at most one line, and return the exit code for it."""
     if isinstance(error, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    from pytest_prime_train.check import UsageError
+    from pytest_prime_train.findings import UsageError
 
     if os.environ.get(DEBUG_VARIABLE):
         import traceback

@@ -25,7 +25,7 @@ def render_json(reports: Sequence[FileReport]) -> str:
                 "path": report.path,
                 "root": report.root,
                 "prime_rl_version": report.version or None,
-                "findings": [_finding(finding, report.text) for finding in report.findings],
+                "findings": [_finding(one, report.text_of(one)) for one in report.findings],
             }
             for report in reports
         ],

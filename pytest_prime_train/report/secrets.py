@@ -126,14 +126,14 @@ def _strings(value: str, start: int, key: str) -> list[Span]:
         quote = string[0][:3] if string[0][:3] in ('"""', "'''") else string[0][:1]
         first = string.start() + len(quote)
         last = string.end() - (len(quote) if string[0][len(quote) :].endswith(quote) else 0)
-        if not _names_variable(key, value[first:last]):
+        if not names_variable(key, value[first:last]):
             spans.append((start + first, start + last))
     if not spans and not value.startswith(("[", "{", '"', "'")):
         spans.append((start, start + len(value)))
     return spans
 
 
-def _names_variable(key: str, value: str) -> bool:
+def names_variable(key: str, value: str) -> bool:
     """Whether the value is only the name of the environment variable that holds the secret."""
     last = _WORD.findall(key)[-1:]
     return last in (["var"], ["env"], ["name"]) and _VARIABLE_NAME.fullmatch(value) is not None

@@ -18,9 +18,6 @@ FRAME_WIDTH = 100
 TAB_WIDTH = 4
 """Columns from one tab stop to the next in a code frame."""
 
-WHOLE_FILE = Location("")[1:]
-"""The span of what has no place of its own in the file, such as a table that is missing."""
-
 # Characters kept left of a finding that is too far right to show its line from the start, and
 # characters looked at on either side of it: the longest lines of real files have some thousands.
 _LEAD_IN = 40
@@ -48,7 +45,8 @@ def render_finding(finding: Finding, text: str, *, color: bool = False) -> str:
         color: Use the colours of a terminal.
     """
     lines = [render_headline(finding, text, color=color)]
-    lines += render_frame(finding.location, text, _COLORS[finding.severity] if color else "")
+    if _has_place(finding, text):
+        lines += render_frame(finding.location, text, _COLORS[finding.severity] if color else "")
     for label, sentence in (("why", finding.why), ("fix", finding.recommendation)):
         if sentence:
             shown = clean(conceal(sentence, finding.key, finding.location.line, text))
@@ -65,8 +63,6 @@ def render_frame(location: Location, text: str, paint: str = "") -> list[str]:
         text: The whole text.
         paint: Terminal code for the carets, such as ``1;31``; ``""`` for none.
     """
-    if location[1:] == WHOLE_FILE:
-        return []
     found = find_line(text, location.line)
     if found is None or not found.line.strip():
         return []
@@ -119,6 +115,17 @@ def format_hours(hours: float) -> str:
         return count(max(1, round(hours * 60)), "minute")
     rounded = round(hours, 1)
     return count(int(rounded), "hour") if rounded == int(rounded) else f"{rounded} hours"
+
+
+def _has_place(finding: Finding, text: str) -> bool:
+    """Whether a finding is about what stands at its place, not about what the file lacks."""
+    _, line, column, end_line, end_column = finding.location
+    if (line, column, end_line) != (1, 1, 1) or end_column > 2:
+        return True
+    # The start of a file stands for the whole; only a key or an error of one character is there.
+    if not finding.key:
+        return end_column == 2
+    return finding.key.rpartition(".")[2] == text[:2].rstrip(" \t=.")
 
 
 def _paint(text: str, code: str, color: bool) -> str:

@@ -105,9 +105,14 @@ def _wrong_type(fault: Fault) -> Problem:
 
 
 def _unknown(fault: Fault, config: Config) -> Problem:
+    from pytest_prime_train.schema.outdated import outdated
     from pytest_prime_train.schema.suggest import suggest
 
     cure = suggest(config.schema, config.root, fault.path, fault.node[1])
+    former = outdated(fault.path, _place(fault.path), config)
+    if former is not None:
+        remedy = former.recommendation or cure
+        return former._replace(recommendation=remedy or f"Remove {format_key(fault.path)}.")
     return Problem(
         fault.path,
         f"prime-rl {config.version} has no key {_last(fault.path)!r} in {_place(fault.path)}",
@@ -155,7 +160,7 @@ def _conflict(config: Config, shared: KeyPath, other: KeyPath) -> Problem:
         other,
         f"{key} = {value(other)} contradicts the shared {parent} = {value(shared)}",
         f"Remove {key}, or set {parent} to the same value, written the same way.",
-        id="shared-value-conflict",
+        id="rule-rl-share-conflict",
     )
 
 

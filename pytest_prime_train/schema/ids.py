@@ -69,6 +69,22 @@ SCHEMA_IDS = (
         0.5,
     ),
     SchemaId(
+        "outdated-key",
+        "A key that prime-rl does not know any more",
+        "error",
+        _REFUSED,
+        "Write the key that took its place, or remove it.",
+        0.5,
+    ),
+    SchemaId(
+        "command-line",
+        "An argument that prime-rl does not take, or takes for something else",
+        "error",
+        "prime-rl stops at start, or runs without what the argument was meant to set.",
+        "Write the argument as the message says.",
+        0.5,
+    ),
+    SchemaId(
         "wrong-type",
         "A value of the wrong type",
         "error",
@@ -93,7 +109,7 @@ SCHEMA_IDS = (
         0.5,
     ),
     SchemaId(
-        "shared-value-conflict",
+        "rule-rl-share-conflict",
         "A shared key and a key of a part of the config that differ",
         "error",
         "prime-rl refuses two different values for the same thing, and it compares them as they "
@@ -135,6 +151,24 @@ SCHEMA_IDS = (
         "Write the value that the message names, or take another model.",
         1.0,
         "memory",
+    ),
+    SchemaId(
+        "cost-budget",
+        "A run that is expected to cost more than the budget",
+        "error",
+        "The bill counts work, checkpoints, lost work, restarts, disk and traffic until the last "
+        "step is done, not the price per hour alone.",
+        "Take the offer that the message names, train for fewer steps, or raise the budget.",
+        0.0,
+        "cost",
+    ),
+    SchemaId(
+        "other-packages",
+        "A schema that was taken with other versions of verifiers or renderers",
+        "info",
+        "Which keys a config may have depends on verifiers and renderers as much as on prime-rl.",
+        "Start the run once with --dry-run where the pinned versions are installed.",
+        0.0,
     ),
     SchemaId(
         "stale-config",

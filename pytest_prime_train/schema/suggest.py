@@ -1,9 +1,9 @@
-"""The right name for a key that prime-rl does not know. Loaded only for unknown keys."""
+"""The right name for a wrong one. Loaded only where something is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from difflib import SequenceMatcher
+from collections.abc import Iterable, Iterator
+from difflib import SequenceMatcher, get_close_matches
 from functools import cache
 
 from pytest_prime_train.findings import KeyPath, format_key
@@ -84,3 +84,13 @@ def _tables_below(node: Node) -> tuple[str, ...]:
     if kind == "tagged":
         return tuple(name for _, name in node[2])
     return ()
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for the known word most like ``word``, or nothing.
+
+    >>> did_you_mean("unknown-keys", ["unknown-key", "wrong-type"])
+    "; did you mean 'unknown-key'?"
+    """
+    close = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -325,6 +325,11 @@ def _taskset(walk: Walk, node: Node, value: Any, path: KeyPath, key: str | int) 
 
 
 def _harness(walk: Walk, node: Node, value: Any, path: KeyPath, key: str | int) -> Any:
+    # prime-rl asks whether a harness and its id are true before it looks at what they are.
+    if not value:
+        return {}
+    if type(value) is dict and not value.get("id", True):
+        value = {name: item for name, item in value.items() if name != "id"}
     if type(value) is not dict:
         return walk.refuse("type", node, value, path, key)
     known = walk.plugins["harness"]

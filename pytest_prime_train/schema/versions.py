@@ -14,6 +14,9 @@ VERSIONS = (
 )
 NEWEST = VERSIONS[-1]
 
+WITH_TOML_FILES = frozenset(("v0.2", "v0.3.0", "v0.4.0"))
+"""Versions whose configs pull in others with the key ``toml_files``."""
+
 
 def canonical(name: str) -> str | None:
     """The bundled version that a user means, or ``None``.

@@ -290,7 +290,7 @@ TABLES: dict[str, Any] = {
   'sampling': (('table', 'EvalSamplingConfig'), Ellipsis),
   'save': (('table', 'EvalSaveConfig'), Ellipsis),
   'skip_eval_on_resume': (('bool',), True),
-}, None, {}, ()),
+}, None, {'skip_eval_on_restart': 'skip_eval_on_resume'}, ()),
 'OrchestratorConfig': ({
   'advantage': (('null', ('table', 'AdvantageConfig')), Ellipsis),
   'batch_size': (('int', 1), 128),

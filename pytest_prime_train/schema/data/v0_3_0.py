@@ -312,7 +312,7 @@ TABLES: dict[str, Any] = {
   'sampling': (('table', 'EvalSamplingConfig'), Ellipsis),
   'save': (('table', 'EvalSaveConfig'), Ellipsis),
   'skip_eval_on_resume': (('bool',), True),
-}, None, {}, ()),
+}, None, {'skip_eval_on_restart': 'skip_eval_on_resume'}, ()),
 'OptimizerConfig': ({
   'lr': (('float', 0), 0.0001),
 }, None, {}, ()),

@@ -256,7 +256,7 @@ TABLES: dict[str, Any] = {
 'ModelConfig_4': ({
   'ac': (('null', ('table', 'ActivationCheckpointConfig')), None),
   'ac_offloading': (('null', ('table', 'ActivationOffloadingConfig')), None),
-  'attn': (('enum', ('sdpa', 'flash_attention_2', 'flash_attention_3', 'fa4')), 'flash_attention_2'),
+  'attn': (('enum', ('sdpa', 'flash_attention_2', 'flash_attention_3', 'fa4', 'flash_attention_4')), 'flash_attention_2'),
   'compile': (('null', ('table', 'CompileConfig')), None),
   'cp': (('int',), 1),
   'debug': (('table', 'DebugModelConfig'), Ellipsis),
@@ -332,7 +332,7 @@ TABLES: dict[str, Any] = {
   'sampling': (('table', 'EvalSamplingConfig'), Ellipsis),
   'save': (('table', 'EvalSaveConfig'), Ellipsis),
   'skip_eval_on_resume': (('bool',), True),
-}, None, {}, ()),
+}, None, {'skip_eval_on_restart': 'skip_eval_on_resume'}, ()),
 'OptimizerConfig': ({
   'lr': (('float', 0), 0.0001),
 }, None, {}, ()),

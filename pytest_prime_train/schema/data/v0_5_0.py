@@ -150,7 +150,7 @@ TABLES: dict[str, Any] = {
   'rollouts_per_example': (('int', 1), 1),
   'sampling': (('table', 'EvalSamplingConfig'), Ellipsis),
   'skip_eval_on_resume': (('bool',), True),
-}, None, {}, ()),
+}, None, {'skip_eval_on_restart': 'skip_eval_on_resume'}, ()),
 'EvalEnvConfig': ({
   'address': (('null', ('str',)), None),
   'args': (('map', ('any',)), {}),
@@ -293,7 +293,7 @@ TABLES: dict[str, Any] = {
 'ModelConfig_3': ({
   'ac': (('null', ('table', 'ActivationCheckpointConfig')), None),
   'ac_offloading': (('null', ('table', 'ActivationOffloadingConfig')), None),
-  'attn': (('enum', ('sdpa', 'flash_attention_2', 'flash_attention_3', 'fa4')), 'flash_attention_2'),
+  'attn': (('enum', ('sdpa', 'flash_attention_2', 'flash_attention_3', 'fa4', 'flash_attention_4')), 'flash_attention_2'),
   'compile': (('null', ('table', 'CompileConfig')), None),
   'cp': (('int',), 1),
   'debug': (('table', 'DebugModelConfig'), Ellipsis),
@@ -328,8 +328,7 @@ TABLES: dict[str, Any] = {
   'gpus_per_node': (('int',), 8),
   'nodes_per_fsdp_group': (('null', ('int',)), None),
   'num_nodes': (('int',), 2),
-  'num_train_gpus': (('any',), None),
-  'num_infer_gpus': (('any',), None),
+  'num_gpus': (('any',), None),
 }, None, {}, ()),
 'MultiNodeInferenceDeploymentConfig': ({
   'type': (('enum', ('multi_node',)), 'multi_node'),

@@ -162,7 +162,7 @@ TABLES: dict[str, Any] = {
   'ratio': (('null', ('float', None, 0)), None),
   'state_columns': (('list', ('str',), 0, None), []),
   'timeout': (('null', ('float',)), None),
-}, None, {}, ()),
+}, None, {'timeout_seconds': 'timeout'}, ()),
 'EnvServerConfig': ({
   'env': (('table', 'EnvConfig'), {'address': None, 'args': {}, 'extra_env_kwargs': {'max_total_completion_tokens': -1}, 'id': 'reverse-text', 'max_retries': 3, 'max_total_completion_tokens': -1, 'name': None, 'num_workers': 'auto', 'ratio': None, 'state_columns': [], 'timeout': None}),
   'env_install_prerelease': (('bool',), False),
@@ -178,7 +178,7 @@ TABLES: dict[str, Any] = {
   'num_workers': (('either', ('int',), ('enum', ('auto',))), 'auto'),
   'sampling': (('table', 'EvalSamplingConfig'), Ellipsis),
   'skip_first_step': (('bool',), False),
-}, None, {}, ()),
+}, None, {'rollouts_per_example': 'group_size'}, ()),
 'EvalEnvConfig': ({
   'address': (('null', ('str',)), None),
   'args': (('map', ('any',)), {}),
@@ -195,7 +195,7 @@ TABLES: dict[str, Any] = {
   'sampling': (('table', 'EvalSamplingConfig'), Ellipsis),
   'state_columns': (('list', ('str',), 0, None), []),
   'timeout': (('null', ('float',)), None),
-}, None, {}, ()),
+}, None, {'rollouts_per_example': 'group_size', 'timeout_seconds': 'timeout'}, ()),
 'EvalSamplingConfig': ({
   'extra_body': (('map', ('any',)), {}),
   'max_completion_tokens': (('null', ('int',)), None),
@@ -204,7 +204,7 @@ TABLES: dict[str, Any] = {
   'temperature': (('null', ('float', 0)), None),
   'top_k': (('null', ('int',)), None),
   'top_p': (('null', ('float',)), None),
-}, None, {}, ()),
+}, None, {'max_tokens': 'max_completion_tokens'}, ()),
 'FakeDataConfig': ({
   'type': (('enum', ('fake',)), 'fake'),
   'batch_size': (('int', 1), 128),
@@ -425,7 +425,7 @@ TABLES: dict[str, Any] = {
 'ModelConfig_3': ({
   'ac': (('null', ('table', 'ActivationCheckpointConfig')), None),
   'ac_offloading': (('null', ('table', 'ActivationOffloadingConfig')), None),
-  'attn': (('enum', ('eager', 'sdpa', 'flash_attention_2', 'flash_attention_3', 'fa4')), 'flash_attention_2'),
+  'attn': (('enum', ('eager', 'sdpa', 'flash_attention_2', 'flash_attention_3', 'fa4', 'flash_attention_4')), 'flash_attention_2'),
   'compile': (('null', ('table', 'CompileConfig')), None),
   'cp': (('int',), 1),
   'cp_style': (('enum', ('ring', 'ulysses')), 'ring'),
@@ -472,8 +472,7 @@ TABLES: dict[str, Any] = {
   'gpus_per_node': (('int',), 8),
   'nodes_per_fsdp_group': (('null', ('int',)), None),
   'num_nodes': (('int',), 2),
-  'num_train_gpus': (('any',), None),
-  'num_infer_gpus': (('any',), None),
+  'num_gpus': (('any',), None),
 }, None, {}, ()),
 'MultiNodeInferenceDeploymentConfig': ({
   'type': (('enum', ('multi_node',)), 'multi_node'),
@@ -565,7 +564,7 @@ TABLES: dict[str, Any] = {
   'training_mode': (('enum', ('rl', 'opd', 'sft')), 'rl'),
   'wandb': (('null', ('table', 'WandbWithExtrasConfig')), None),
   'weight_broadcast': (('tagged', 'type', (('filesystem', 'FileSystemTransportConfig'), ('nccl', 'NCCLWeightBroadcastConfig')), 'filesystem'), {'type': 'filesystem'}),
-}, None, {}, ()),
+}, None, {'rollouts_per_example': 'group_size', 'teacher_model': 'teacher'}, ()),
 'OrchestratorConfig_2': ({
   'advantage': (('null', ('tagged', 'type', (('custom', 'CustomLossConfig'), ('default', 'DefaultAdvantageConfig')), 'default')), {'type': 'default'}),
   'batch_size': (('null', ('int', 1)), None),
@@ -602,7 +601,7 @@ TABLES: dict[str, Any] = {
   'training_mode': (('enum', ('rl', 'opd', 'sft')), 'rl'),
   'wandb': (('null', ('table', 'WandbWithExtrasConfig')), None),
   'weight_broadcast': (('tagged', 'type', (('filesystem', 'FileSystemTransportConfig'), ('nccl', 'NCCLWeightBroadcastConfig')), 'filesystem'), {'type': 'filesystem'}),
-}, None, {}, ()),
+}, None, {'rollouts_per_example': 'group_size', 'teacher_model': 'teacher'}, ()),
 'ParallelConfig': ({
   'dp': (('int', 1), 1),
   'tp': (('int',), 1),
@@ -827,12 +826,12 @@ TABLES: dict[str, Any] = {
   'sampling': (('table', 'TrainSamplingConfig'), Ellipsis),
   'state_columns': (('list', ('str',), 0, None), []),
   'timeout': (('null', ('float',)), None),
-}, None, {}, ()),
+}, None, {'rollouts_per_example': 'group_size', 'timeout_seconds': 'timeout'}, ()),
 'TrainSamplingConfig': ({
   'extra_body': (('map', ('any',)), {}),
   'max_completion_tokens': (('null', ('int',)), None),
   'temperature': (('float', 0), 1.0),
-}, None, {}, ()),
+}, None, {'max_tokens': 'max_completion_tokens'}, ()),
 'TrainerConfig': ({
   'bench': (('null', ('table', 'BenchConfig')), None),
   'ckpt': (('null', ('table', 'CheckpointConfig_2')), None),

@@ -1,0 +1,1 @@
+"""What prime-rl refuses, or warns of, because of several keys together."""
