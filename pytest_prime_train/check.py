@@ -434,9 +434,7 @@ class Checker:
 
         if self._offers is None:
             self._offers = offline_sources()
-        judged = judge_budget(
-            config, budget, self.cards.values(), self._offers, path=document.path
-        )
+        judged = judge_budget(config, budget, self.cards.values(), self._offers, path=document.path)
         findings = [self._finding(document, problem) for problem in judged.problems]
         return CardReport("budget", tuple(findings), judged.unknown)
 

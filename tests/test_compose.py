@@ -353,8 +353,8 @@ def test_an_equals_sign_below_an_optional_block_is_part_of_the_key(write: Write)
     assert "--ckpt.interval 5" in found.recommendation
     # Where prime-rl takes any key, nothing else would tell.
     report = judge("@", "base.toml", "--inference.vllm.max-model-len=99")
-    [found] = [one for one in report.findings if one.location.path == COMMAND_LINE]
-    assert (found.id, found.severity) == ("command-line", "warning")
+    [found] = [one for one in report.findings if one.id == "command-line"]
+    assert (found.location.path, found.severity) == (COMMAND_LINE, "warning")
 
 
 def test_an_option_that_is_dropped_is_told(write: Write) -> None:

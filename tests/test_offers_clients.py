@@ -236,7 +236,7 @@ def test_wrong_answers_are_one_clear_error(
 def test_a_slow_answer_is_given_up(double: Double, kind: str) -> None:
     double.answer = lambda *_: kind
     result = vast.fetch(client(double, seconds=0.2))
-    assert "answer within 0.2 s" in result.status
+    assert "no whole answer within 0.2 s" in result.status
 
 
 def test_an_empty_market_is_no_error(double: Double) -> None:

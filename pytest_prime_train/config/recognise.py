@@ -158,7 +158,8 @@ def recognise(data: dict[str, Any], path: str, schema: Schema) -> Recognition:
         return Recognition("rl", "it has the tables [trainer] and [orchestrator]")
     if not data:
         reason = "it is empty, and several programs take an empty file"
-        return Recognition(None, reason, _hint(path) is not None)
+        among_configs = path.replace("\\", "/").split("/")[-2:-1] == ["configs"]
+        return Recognition(None, reason, among_configs or _hint(path) is not None)
     if not _FOREIGN.isdisjoint(data):
         return Recognition(None, "it has keys of another tool")
     if type(orchestrator) is dict or _is_rl_trainer(trainer, data, schema):

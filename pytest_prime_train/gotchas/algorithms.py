@@ -30,8 +30,8 @@ _THIS_MACHINE = ("localhost", "127.0.0.1", "0.0.0.0")
     roots=("rl", "orchestrator"),
     keys=("orchestrator.algo.teacher.base_url", "orchestrator.model.client.base_url"),
     needs=("teacher",),
-    why="prime-rl starts the server of the policy alone; at its address the teacher's name is "
-    "unknown, or the teacher is the policy and there is nothing to learn from it.",
+    why="Only the server of the policy is started by prime-rl; at its address the teacher's name "
+    "is unknown, or the teacher is the policy and there is nothing to learn from it.",
     recommendation="Start the teacher on another port and GPU and set teacher.base_url to it.",
     evidence=(
         "prime-rl docs/training.md, Algorithms",
@@ -67,7 +67,8 @@ def opd_teacher_is_policy_server(config: Config) -> Iterator[Problem]:
     roots=("rl", "orchestrator"),
     keys=("orchestrator.algo.teacher", "orchestrator.algo.sampling.source"),
     needs=("teacher", "source"),
-    why="prime-rl starts no frozen models; rollouts wait without an error until the server is up.",
+    why="No frozen model is started by prime-rl; rollouts wait without an error until the server "
+    "is up.",
     recommendation="Ask the teacher for GET /v1/models before the launch.",
     evidence=("prime-rl entrypoints/rl.py: rl_local says so in its log",),
     confidence="verified-in-source",

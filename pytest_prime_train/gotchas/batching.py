@@ -144,7 +144,7 @@ def batch_smaller_than_two_groups(config: Config) -> Iterator[Problem]:
     roots=("rl", "orchestrator"),
     keys=("orchestrator.train.source[].group_size", "orchestrator.batch_size"),
     needs=("group_size",),
-    why="prime-rl compares batch_size with orchestrator.group_size alone; such a group is split "
+    why="Only orchestrator.group_size is compared with batch_size; such a group is split "
     "over two batches, and its second half is a step older.",
     recommendation="Use sizes of groups that divide batch_size.",
     evidence=(
@@ -186,7 +186,7 @@ def source_group_size_does_not_divide_batch(config: Config) -> Iterator[Problem]
         "orchestrator.concurrency.max_inflight",
     ),
     needs=("group_size",),
-    why="prime-rl compares the limit with orchestrator.group_size alone; such a group runs in "
+    why="Only orchestrator.group_size is compared with the limit; such a group runs in "
     "waves over several updates of the weights and can be too old when it is complete.",
     recommendation="Set orchestrator.concurrency.max_inflight to at least the largest group_size.",
     evidence=(

@@ -87,8 +87,8 @@ def sft_data_default_dataset(config: Config) -> Iterator[Problem]:
     since="0.2",
     roots=("sft",),
     keys=("data.seq_len",),
-    why="data.seq_len is 128 tokens by default, and model.seq_len is another field: almost every "
-    "sample is cut.",
+    why="The default of data.seq_len is 128 tokens, and model.seq_len is another field: almost "
+    "every sample is cut.",
     recommendation="Set data.seq_len, for example 4096.",
     evidence=(
         "prime-rl configs/sft.py: BaseDataConfig.seq_len",

@@ -43,7 +43,7 @@ _QUANTIZED = (
         "orchestrator.model.name",
         "model.name",
     ),
-    why="prime-rl compares orchestrator and inference alone; rollouts of another model train "
+    why="Only orchestrator and inference are compared by prime-rl; rollouts of another model train "
     "nothing, or the first transfer of weights fails.",
     recommendation="Name the model once, with name in [model]; the FP8 variant of it may be "
     "served.",

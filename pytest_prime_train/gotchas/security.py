@@ -129,6 +129,8 @@ def secret_looking_value(config: Config) -> Iterator[Problem]:
     if not _has_secret(config.raw):
         return
     for key, value in config.leaves():
+        if key[-1] == "api_key_var":
+            continue  # A gotcha of its own.
         for item in value if type(value) is list else (value,):
             prefix = _secret_prefix(item) if type(item) is str else None
             if prefix is not None:
@@ -198,9 +200,7 @@ def api_key_var_holds_key(config: Config) -> Iterator[Problem]:
     detected_by="never",
 )
 def harness_secret_in_env(config: Config) -> Iterator[Problem]:
-    for path, table in _tables(config, ("env",)):
-        if len(path) < 2 or path[-2] != "harness":
-            continue
+    for path, table in _harness_environments(config):
         for name, value in table.items():
             if _names_secret(name) and _is_real(value):
                 key = (*path, name)
@@ -334,6 +334,17 @@ def _tables(config: Config, names: tuple[str, ...]) -> Iterator[tuple[KeyPath, d
                 pending.append(((*path, name), value))
 
 
+def _harness_environments(config: Config) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    """The variables that a file sets for the programs of agents, whatever seat they have."""
+    for source in all_sources(config):
+        seats = source.get("env")
+        for seat, block in seats.items() if type(seats) is dict else ():
+            harness_block = block.get("harness") if type(block) is dict else None
+            table = harness_block.get("env") if type(harness_block) is dict else None
+            if type(table) is dict:
+                yield (*source.path("env"), seat, "harness", "env"), table
+
+
 def _names_secret(name: str) -> bool:
     """Whether a variable has the name of a secret: HF_TOKEN has, MAX_TOKENS has not."""
     parts = name.lower().replace("-", "_").split("_")
@@ -364,7 +375,7 @@ def _has_secret(table: dict[str, Any]) -> bool:
         for value in item.values() if type(item) is dict else item:
             kind = type(value)
             if kind is str:
-                if len(value) > 18 and _secret_prefix(value) is not None:
+                if len(value) >= 15 and _secret_prefix(value) is not None:
                     return True
             elif kind is dict or kind is list:
                 pending.append(value)

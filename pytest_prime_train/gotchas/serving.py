@@ -70,7 +70,7 @@ _WITH_TOOL_PARSER = (
     roots=("rl", "sft", "inference"),
     keys=("inference.vllm.gpu_memory_utilization", "vllm.gpu_memory_utilization"),
     needs=("gpu_memory_utilization",),
-    why="prime-rl gives trainer and inference different GPUs, so a low value, as recipes for a "
+    why="Trainer and inference get different GPUs, so a low value, as recipes for a "
     "single GPU have it, only starves the KV cache.",
     recommendation="Set inference.vllm.gpu_memory_utilization = 0.9.",
     evidence=("prime-rl entrypoints/rl.py: rl_local gives each part its own GPUs",),
@@ -248,7 +248,7 @@ def max_model_len_below_seq_len(config: Config) -> Iterator[Problem]:
         "inference.vllm.max_model_len",
     ),
     needs=("max_completion_tokens",),
-    why="vLLM refuses a request whose prompt and limit do not fit its context together: all "
+    why="The engine refuses a request whose prompt and limit do not fit its context together: all "
     "rollouts fail, and after ten empty batches the run stops.",
     recommendation="Set max_completion_tokens below max_model_len less the longest prompt.",
     evidence=(
@@ -268,7 +268,7 @@ def max_completion_tokens_exceeds_context(config: Config) -> Iterator[Problem]:
         key = source.home("sampling.max_completion_tokens")
         if type(limit) is int and limit >= longest and key not in told:
             told.append(key)
-            room = _ROOM_FOR_PROMPT if longest > 2 * _ROOM_FOR_PROMPT else longest // 2
+            room = min(_ROOM_FOR_PROMPT, longest // 2)
             yield Problem(
                 key,
                 f"{named(source)} may answer with {limit} tokens, and prompt and answer together "
@@ -464,7 +464,7 @@ def prefix_caching_off(config: Config) -> Iterator[Problem]:
     since="0.5",
     roots=("rl", "sft"),
     keys=("inference.vllm.tool_call_parser", "inference.vllm.model"),
-    why="prime-rl chooses a parser for a fixed list of models; for others tool calls in evals come "
+    why="A parser is chosen for a fixed list of models; for others tool calls in evals come "
     "back as text, and every task with tools scores zero.",
     recommendation='Set inference.vllm.tool_call_parser, "hermes" for Qwen2.5 or "llama3_json" for '
     "Llama 3.",

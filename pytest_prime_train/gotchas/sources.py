@@ -29,8 +29,8 @@ _FEW_ROLLOUTS = 128
     since="0.5",
     roots=("rl", "orchestrator"),
     keys=("orchestrator.train.source[].name",),
-    why='prime-rl refuses only "agg"; the packer asserts that no sample is from "all", so the '
-    "orchestrator dies at the first batch.",
+    why='Only "agg" is refused by prime-rl; the packer asserts that no sample is from "all", so '
+    "the orchestrator dies at the first batch.",
     recommendation="Give the source another name.",
     evidence=("prime-rl trainer/batch.py: prepare_sample asserts that env_name is not all",),
     confidence="verified-in-source",

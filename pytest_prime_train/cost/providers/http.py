@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -86,7 +87,7 @@ class Client:
         *,
         seconds: float = 30.0,
         total_seconds: float = 90.0,
-        sleep: Callable[[float], object] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         try:
             import requests
@@ -105,13 +106,14 @@ class Client:
             raise SourceError(
                 f"the address set for {name} is http, which would show the key", final=True
             )
+        self._name = name
         self._requests = requests
         self._session = requests.Session()
         self._base = base.rstrip("/")
         self._key = key
         self._seconds = seconds
         self._ends = time.monotonic() + total_seconds
-        self._sleep = sleep
+        self._sleep = sleep or time.sleep
 
     def __enter__(self) -> Client:
         return self
@@ -143,7 +145,9 @@ class Client:
             except self._requests.exceptions.SSLError:
                 raise SourceError("its certificate is not valid", final=True) from None
             except self._requests.exceptions.Timeout:
-                raise SourceError(f"no answer within {self._seconds:g} s", final=True) from None
+                raise SourceError(
+                    f"no whole answer within {self._seconds:g} s", final=True
+                ) from None
             except (self._requests.exceptions.RequestException, OSError, ValueError) as error:
                 if last:
                     raise SourceError(_connection_trouble(error), final=True) from None
@@ -163,11 +167,37 @@ class Client:
     def _once(
         self, method: str, path: str, request: Mapping[str, Any]
     ) -> tuple[int, Mapping[str, str], bytes]:
+        """One try, given up when its time is over.
+
+        Neither looking up a name nor a byte that comes now and then runs into the limits of a
+        connection, so the try has a thread of its own, which may stay behind.
+        """
         left = self._ends - time.monotonic()
         if left <= 0:
             raise SourceError("it takes too long", final=True)
-        ends = time.monotonic() + min(self._seconds, left)
         wait = min(self._seconds, left)
+        answers: list[tuple[int, Mapping[str, str], bytes]] = []
+        errors: list[Exception] = []
+
+        def attempt() -> None:
+            try:
+                answers.append(self._talk(method, path, request, wait))
+            except Exception as error:  # handed over to the thread that waits
+                errors.append(error)
+
+        thread = threading.Thread(target=attempt, daemon=True, name=f"offers of {self._name}")
+        thread.start()
+        thread.join(wait)
+        if answers:
+            return answers[0]
+        if errors:
+            raise errors[0]
+        raise SourceError(f"no whole answer within {self._seconds:g} s", final=True)
+
+    def _talk(
+        self, method: str, path: str, request: Mapping[str, Any], wait: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        ends = time.monotonic() + wait
         with self._session.request(
             method,
             self._base + path,
@@ -182,9 +212,8 @@ class Client:
                 size += len(part)
                 if size > _MOST_BYTES:
                     raise SourceError("the answer is larger than 64 MiB", final=True)
-                # A server that sends a byte now and then never runs into a read's own limit.
                 if time.monotonic() > ends:
-                    raise SourceError(f"no whole answer within {self._seconds:g} s", final=True)
+                    break
             return response.status_code, response.headers, b"".join(parts)
 
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:

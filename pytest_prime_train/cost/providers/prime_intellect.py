@@ -143,10 +143,7 @@ def fetch(client: Client | None = None) -> SourceResult:
     failures: list[str] = []
     answered = False
     try:
-        key = api_key()
-        if not key:
-            raise SourceError("no key: set PRIME_API_KEY, or log in with prime's own command")
-        caller = client or Client(NAME, _base(), key)
+        caller = client or _client()
     except SourceError as error:
         return SourceResult(NAME, fetched_at, f"failed: {error}", [], [])
     with caller:
@@ -165,6 +162,13 @@ def fetch(client: Client | None = None) -> SourceResult:
     if failures:
         status = f"{'partial' if answered else 'failed'}: {'; '.join(failures)}"
     return SourceResult(NAME, fetched_at, status, offers, notes)
+
+
+def _client() -> Client:
+    key = api_key()
+    if not key:
+        raise SourceError("no key: set PRIME_API_KEY, or log in with prime's own command")
+    return Client(NAME, _base(), key)
 
 
 def _pages(client: Client, path: str) -> Any:
