@@ -175,3 +175,11 @@ def test_every_key_of_the_facts_has_its_versions(shared: Path) -> None:
 
 def test_paths_as_they_are_kept() -> None:
     assert dotted(("orchestrator", "env", 0, "args", 1)) == "orchestrator.env[].args[]"
+
+
+def test_a_value_is_not_renamed_to_a_table(tmp_path: Path) -> None:
+    file = tmp_path / "rl.toml"
+    file.write_text("[trainer]\n[orchestrator]\noversampling_factor = 2\n")
+    (found,) = [one for one in Checker().check_file(str(file)).findings if one.severity == "error"]
+    assert found.id == "outdated-key"
+    assert found.recommendation.startswith("Remove orchestrator.oversampling_factor; ")

@@ -5,7 +5,9 @@ Loaded only for files with unknown keys.
 
 from __future__ import annotations
 
-from pytest_prime_train.config.resolve import Config
+from typing import Any
+
+from pytest_prime_train.config.resolve import Config, parse_key
 from pytest_prime_train.findings import KeyPath, Problem, format_key
 from pytest_prime_train.schema.lifetimes import change_of, dotted, names, versions_of
 from pytest_prime_train.schema.versions import VERSIONS
@@ -47,11 +49,22 @@ def outdated(path: KeyPath, place: str, config: Config) -> Problem | None:
         new = written(change.new, path)
         same_table = new.rpartition(".")[0] == key.rpartition(".")[0]
         cure = f"{'Rename' if same_table else 'Move'} {key} to {new}."
+        if type(config.lookup(parse_key(new))) is dict and not _is_table(config, path):
+            cure = f"Remove {key}; what it did is settled by the keys of [{new}]."
     elif change.new is None:
         cure = f"Remove {key}."
     else:
         cure = ""
     return Problem(path, message, cure, id="outdated-key")
+
+
+def _is_table(config: Config, path: KeyPath) -> bool:
+    if not config.has_written(path):  # It was moved before it was refused.
+        return True
+    value: Any = config.raw
+    for part in path:
+        value = value[part]
+    return type(value) in (dict, list)
 
 
 def _as_clause(sentence: str) -> str:
