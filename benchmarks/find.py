@@ -102,7 +102,7 @@ def cli_search(folder: str) -> float:
     os.environ["XDG_CACHE_HOME"] = folder
     sources.write_cache([market(MARKET)])
     start = time.perf_counter()
-    command = [Path(sys.executable).with_name("prime-train"), "find", f"{folder}/a_sft.toml"]
+    command = [str(Path(sys.executable).with_name("prime-train")), "find", f"{folder}/a_sft.toml"]
     subprocess.run(command, capture_output=True, check=True)
     return time.perf_counter() - start
 

@@ -316,7 +316,7 @@ def test_no_key_is_ever_shown(
             said({"items": [item("a")], "offers": [], "totalCount": 1}),
             "reset",
         ):
-            double.answer = lambda *_, answer=answer: answer  # type: ignore[misc]
+            double.answer = lambda *_, answer=answer: answer
             monkeypatch.setattr(
                 "time.sleep", lambda _: None
             )  # the pauses between tries are not what is tested
@@ -361,7 +361,7 @@ def test_refresh_asks_and_the_next_search_knows(
     double.answer = answer
 
     def find(*arguments: str) -> dict[str, Any]:
-        command = [PRIME_TRAIN, "find", "a_sft.toml", "--format=json", "--limit=0", *arguments]
+        command = [str(PRIME_TRAIN), "find", "a_sft.toml", "--format=json", "--limit=0", *arguments]
         done = subprocess.run(command, cwd=own_home, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
         assert KEY not in done.stdout

@@ -252,9 +252,15 @@ def find_offers(
     fixes = [] if ranked else search.fixes(offers)
     rejected = [
         Rejected(gpu, reason, count)
-        for (gpu, reason), count in sorted(search.rejected.items(), key=lambda item: -item[1])
+        for (gpu, reason), count in sorted(search.rejected.items(), key=_weight)
     ]
     return Found(ranked, search.fits, rejected, list(sources), fixes, search.assumptions(ranked))
+
+
+def _weight(item: tuple[tuple[str, str], int]) -> tuple[bool, int]:
+    """What nobody asked for comes last, and what concerns most offers first."""
+    (_, reason), count = item
+    return "asked for" in reason, -count
 
 
 class _Search:
@@ -308,6 +314,8 @@ class _Search:
         """Offers that the config fits, each with a bill that theirs cannot fall below."""
         fitting = []
         reject = self.rejected
+        offers = list(offers)
+        self._know_on_demand(offers)
         for index, offer in enumerate(offers):
             reason = self._unfit(offer)
             if reason:
@@ -319,11 +327,6 @@ class _Search:
             price = offer.price_per_hour
             if price is None:
                 continue
-            if not offer.spot:
-                key = (offer.gpus[0], offer.gpu_count)
-                cheapest = self._on_demand.get(key)
-                if cheapest is None or price < cheapest:
-                    self._on_demand[key] = price
             hours = max(need.hours or 1.0, offer.min_charge_hours)
             fitting.append((float(price) * hours, index, offer, need))
         kept = []
@@ -336,6 +339,22 @@ class _Search:
                 kept.append(row)
         self.fits = len(kept)
         return kept
+
+    def _know_on_demand(self, offers: Iterable[Offer]) -> None:
+        """Find the cheapest on-demand offers, also where only spot was asked for."""
+        known, asked = self._on_demand, self.filters.gpu
+        for offer in offers:
+            if offer.spot or offer.reasons or offer.price_per_hour is None:
+                continue
+            gpu, count, price = offer.gpus[0], offer.gpu_count, offer.price_per_hour
+            if asked is not None and asked.id not in offer.gpus:
+                continue
+            if offer.per_gpu:
+                count = max(self.need(gpu).gpus, 1)
+                price *= count
+            cheapest = known.get((gpu, count))
+            if cheapest is None or price < cheapest:
+                known[gpu, count] = price
 
     def _unfit(self, offer: Offer) -> str:
         """Why an offer is out; ``""`` where it is not."""
