@@ -249,6 +249,8 @@ def test_ctrl_c_ends_without_a_traceback(folder: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,
+        # A shell starts what it puts into the background with interrupts ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     # After its first byte the command waits for room: it has more to say than a pipe holds.
