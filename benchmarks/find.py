@@ -77,7 +77,7 @@ def cold_search(path: str, count: int) -> float:
         "source = market(int(sys.argv[3]));"
         "dropped = [sys.modules.pop(name) for name in list(sys.modules) if 'memory' in name];"
         "start = time.perf_counter();"
-        "from pytest_prime_train.check import load_config;"
+        "from pytest_prime_train.checker import load_config;"
         "from pytest_prime_train.cost.find import find_offers;"
         "found = find_offers(load_config(sys.argv[2]), [source], path=sys.argv[2]);"
         "assert len(found.ranked) == 20, found.rejected;"

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from pytest_prime_train.check import FileReport, Options
+    from pytest_prime_train.checker import FileReport, Options
     from pytest_prime_train.findings import Severity
 
 DEFAULT_FAIL_ON: Severity = "error"
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from pytest_prime_train.check import Options, check
+    from pytest_prime_train.checker import Options, check
     from pytest_prime_train.findings import UsageError
 
     paths, options, fail_on = arguments, Options(), DEFAULT_FAIL_ON
@@ -76,7 +76,7 @@ def _without_infos(options: Options) -> Options:
 
 def _check_one_by_one(paths: list[str], options: Options) -> tuple[list[FileReport], list[str]]:
     """Judge what can be opened, with one sentence for each path that cannot."""
-    from pytest_prime_train.check import check
+    from pytest_prime_train.checker import check
     from pytest_prime_train.findings import UsageError
 
     reports: list[FileReport] = []
@@ -109,7 +109,7 @@ def _parse(arguments: list[str]) -> tuple[list[str], Options, Severity]:
     """Paths, how to judge, and the threshold."""
     import argparse
 
-    from pytest_prime_train.check import Options
+    from pytest_prime_train.checker import Options
     from pytest_prime_train.declarations import require_known
     from pytest_prime_train.findings import SEVERITIES, UsageError
 

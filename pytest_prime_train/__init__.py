@@ -6,8 +6,6 @@ run of everyone who has it installed.
 
 from __future__ import annotations
 
-import sys
-
 __version__ = "0.1.0.dev0"
 
 __all__ = [
@@ -23,12 +21,13 @@ __all__ = [
     "estimate_memory",
     "expected_cost",
     "find_files",
+    "migrate",
 ]
 
 # Type checkers take a variable of this name for true; importing it from typing would cost time.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pytest_prime_train.check import (
+    from pytest_prime_train.checker import (
         FileReport,
         Options,
         check,
@@ -38,19 +37,21 @@ if TYPE_CHECKING:
     from pytest_prime_train.cost.expected import expected_cost
     from pytest_prime_train.estimates import estimate_memory
     from pytest_prime_train.findings import Finding, Location, Severity, UsageError
+    from pytest_prime_train.migrations.api import migrate
 
 _HOMES = {
-    "FileReport": "check",
+    "FileReport": "checker",
     "Finding": "findings",
     "Location": "findings",
-    "Options": "check",
+    "Options": "checker",
     "Severity": "findings",
     "UsageError": "findings",
-    "check": "check",
-    "check_file": "check",
+    "check": "checker",
+    "check_file": "checker",
     "estimate_memory": "estimates",
     "expected_cost": "cost.expected",
-    "find_files": "check",
+    "find_files": "checker",
+    "migrate": "migrations.api",
 }
 
 
@@ -65,15 +66,3 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(type(sys)):  # type: ignore[misc]
-    """The package: its ``check`` is the function, also once the module ``check`` was imported."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # The import system binds a submodule to its package under its name.
-        if name != "check" or not isinstance(value, type(sys)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pytest_prime_train import __version__
-from pytest_prime_train.check import Checker, FileReport, Options, check, worst
+from pytest_prime_train.checker import Checker, FileReport, Options, check, worst
 from pytest_prime_train.declarations import all_declarations, find, require_known
 from pytest_prime_train.findings import (
     EXIT_CLEAN,
@@ -192,6 +192,9 @@ def _add_commands() -> None:
     from pytest_prime_train.schema_cli import schema
 
     app.command()(schema)
+    from pytest_prime_train.migrate_cli import migrate
+
+    app.command()(migrate)
 
 
 _add_commands()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_prime_train.check import TOML_SUFFIX
+from pytest_prime_train.checker import TOML_SUFFIX
 from pytest_prime_train.ignoring import Ignored
 from pytest_prime_train.items import PrimeFile, PrimeItem
 from pytest_prime_train.pytest_options import SETTINGS, read_settings

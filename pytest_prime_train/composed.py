@@ -17,7 +17,7 @@ from pytest_prime_train.report.secrets import MASK, is_secret_key, names_variabl
 from pytest_prime_train.schema.versions import WITH_TOML_FILES
 
 if TYPE_CHECKING:
-    from pytest_prime_train.check import Checker, FileReport
+    from pytest_prime_train.checker import Checker, FileReport
     from pytest_prime_train.config.settings import Settings
 
 _SHORTEST_SECRET = 4

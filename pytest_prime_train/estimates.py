@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_prime_train.check import Options, load_config
+from pytest_prime_train.checker import Options, load_config
 from pytest_prime_train.memory.judge import Judgement, judge, known_card
 from pytest_prime_train.memory.run import RunEstimate
 

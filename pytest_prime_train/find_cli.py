@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pytest_prime_train.check import Options, load_config
+from pytest_prime_train.checker import Options, load_config
 from pytest_prime_train.findings import EXIT_CLEAN, EXIT_FINDINGS, UsageError
 from pytest_prime_train.report.console import write
 

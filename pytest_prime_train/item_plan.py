@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_prime_train.check import Checker, FileReport
+from pytest_prime_train.checker import Checker, FileReport
 from pytest_prime_train.findings import SEVERITIES, Finding
 
 if TYPE_CHECKING:

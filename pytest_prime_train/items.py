@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_prime_train.check import FileReport
+from pytest_prime_train.checker import FileReport
 from pytest_prime_train.conftests import HooksFor
 from pytest_prime_train.findings import Finding, Location, at_least
 from pytest_prime_train.item_plan import plan_items

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pytest_prime_train.check import TOML_SUFFIX, Checker, Options
+from pytest_prime_train.checker import TOML_SUFFIX, Checker, Options
 from pytest_prime_train.findings import SEVERITIES, Severity
 from pytest_prime_train.findings import UsageError as CheckUsageError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_prime_train.check import Checker, Options
+from pytest_prime_train.checker import Checker, Options
 from pytest_prime_train.config.age import age
 from pytest_prime_train.findings import Finding
 from pytest_prime_train.schema.lifetimes import change_of, dotted, names, versions_of

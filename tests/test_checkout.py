@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_prime_train.check import Checker, Options, check
+from pytest_prime_train.checker import Checker, Options, check
 from pytest_prime_train.cli import main
 from pytest_prime_train.findings import UsageError
 from pytest_prime_train.schema.bundle import Schema, schema_of

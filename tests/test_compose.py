@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_prime_train.check import Checker, FileReport, Options, check
+from pytest_prime_train.checker import Checker, FileReport, Options, check
 from pytest_prime_train.config.compose import Composed, CompositionError, Line
 from pytest_prime_train.config.layers import COMMAND_LINE
 from pytest_prime_train.findings import KeyPath, UsageError
@@ -644,7 +644,7 @@ def test_a_key_of_a_fork_does_not_hide_other_faults(write: Write) -> None:
 
 def test_a_single_file_is_checked_without_the_modules_of_composition(write: Write) -> None:
     program = (
-        "import sys; from pytest_prime_train.check import check; check(['base.toml']); "
+        "import sys; from pytest_prime_train.checker import check; check(['base.toml']); "
         "names = ('composed', 'config.compose', 'config.layers', 'config.options', "
         "'config.extra_keys'); "
         "sys.exit([n for n in names if 'pytest_prime_train.' + n in sys.modules] or 0)"

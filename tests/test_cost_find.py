@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_prime_train.check import load_config
+from pytest_prime_train.checker import load_config
 from pytest_prime_train.cost.find import Filters, Found, Terms, find_offers
 from pytest_prime_train.cost.offers import Offer
 from pytest_prime_train.cost.providers import snapshot

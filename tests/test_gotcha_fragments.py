@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_prime_train.check import Options, check_file
+from pytest_prime_train.checker import Options, check_file
 
 SLURM_ALONE = """
 output_dir = "outputs/wordle"

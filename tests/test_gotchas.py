@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from conftest import ROOT
-from pytest_prime_train.check import FileReport, Options, check, check_file
+from pytest_prime_train.checker import FileReport, Options, check, check_file
 from pytest_prime_train.config.resolve import resolve
 from pytest_prime_train.findings import Finding, Problem
 from pytest_prime_train.gotchas import Gotcha, all_gotchas, applicable, find, gotcha

@@ -15,8 +15,8 @@ import pytest
 from conftest import ROOT, copy_of_the_project
 
 SCRIPTS = Path(sys.executable).parent
-HOOKS = {"prime-rl-check": "check"}
-"""Every hook that this file tests, with its module in hooks/."""
+HOOKS = {"prime-rl-check": "check", "prime-rl-migrate": "migrate"}
+"""Every hook that is tested, here or in test_migrate_hook.py, with its module in hooks/."""
 
 GOOD = (ROOT / "examples" / "sft.toml").read_text(encoding="utf-8")
 BAD = GOOD.replace("max_steps", "max_stepz")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pytest_prime_train.check import Checker, Options
+from pytest_prime_train.checker import Checker, Options
 from pytest_prime_train.findings import Finding
 
 # Mutants that prime-rl refuses and we take: id -> why.

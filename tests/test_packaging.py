@@ -167,7 +167,7 @@ def test_importing_the_package_loads_nothing_else(tmp_path: Path) -> None:
     "code",
     [
         "from pytest_prime_train import check; print(check([]))",
-        "import pytest_prime_train.check; from pytest_prime_train import check; print(check([]))",
+        "import pytest_prime_train.checker; from pytest_prime_train import check; print(check([]))",
         "import pytest_prime_train as p; p.Options; print(p.check([]))",
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_prime_train.check import Checker, FileReport, Options
+from pytest_prime_train.checker import Checker, FileReport, Options
 from pytest_prime_train.config.pinned import find_pin, identify, other_packages, search
 from pytest_prime_train.schema.versions import NEWEST
 

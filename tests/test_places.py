@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_prime_train.check import Checker
+from pytest_prime_train.checker import Checker
 from pytest_prime_train.findings import Finding
 
 BAD = "no_such_key_xyz"

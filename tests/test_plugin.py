@@ -378,7 +378,7 @@ def test_a_crash_of_the_check_is_one_failing_item(pytester: pytest.Pytester) -> 
     pytester.makepyfile("def test_mine(): pass")
     pytester.makeconftest(
         """
-        from pytest_prime_train.check import Checker
+        from pytest_prime_train.checker import Checker
 
         def pytest_configure():
             judge = Checker.check_file

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_prime_train.check import Checker
+from pytest_prime_train.checker import Checker
 
 TREE = "main-2026-08-21"
 # As an inference file prime-rl refuses it, because of the key that the trainer takes.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pytest_prime_train.check import Checker, Options
+from pytest_prime_train.checker import Checker, Options
 from pytest_prime_train.config.autoset import settled
 from pytest_prime_train.config.resolve import Config, parse_key
 from pytest_prime_train.declarations import find

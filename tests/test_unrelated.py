@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_prime_train.check import Checker
+from pytest_prime_train.checker import Checker
 
 # Files of other tools as their documentation has them, with names and folders that could mislead.
 LOOK_ALIKES = {

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conftest import shared_folder
-from pytest_prime_train.check import Checker, Options
+from pytest_prime_train.checker import Checker, Options
 from pytest_prime_train.config.resolve import Config
 from pytest_prime_train.schema.bundle import schema_of
 from pytest_prime_train.schema.versions import VERSIONS

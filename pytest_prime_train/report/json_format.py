@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_prime_train.check import FileReport
+from pytest_prime_train.checker import FileReport
 from pytest_prime_train.findings import Finding
 from pytest_prime_train.report.secrets import conceal
 from pytest_prime_train.report.totals import Totals
@@ -25,7 +25,7 @@ def render_json(reports: Sequence[FileReport]) -> str:
                 "path": report.path,
                 "root": report.root,
                 "prime_rl_version": report.version or None,
-                "findings": [_finding(one, report.text_of(one)) for one in report.findings],
+                "findings": [finding_document(one, report.text_of(one)) for one in report.findings],
             }
             for report in reports
         ],
@@ -34,7 +34,13 @@ def render_json(reports: Sequence[FileReport]) -> str:
     return json.dumps(document, indent=2)
 
 
-def _finding(finding: Finding, text: str) -> dict[str, Any]:
+def finding_document(finding: Finding, text: str) -> dict[str, Any]:
+    """One finding.
+
+    Args:
+        finding: What to show.
+        text: The text that it is about.
+    """
     line = finding.location.line
     return {
         "id": finding.id,

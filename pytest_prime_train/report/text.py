@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from unicodedata import combining, east_asian_width
 
-from pytest_prime_train.check import FileReport
+from pytest_prime_train.checker import FileReport
 from pytest_prime_train.findings import Finding, Location, Severity
 from pytest_prime_train.report.console import clean, escape
 from pytest_prime_train.report.secrets import MASK, conceal, secret_spans

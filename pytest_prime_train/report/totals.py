@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from pytest_prime_train.check import FileReport
+from pytest_prime_train.checker import FileReport
 
 
 class Totals(NamedTuple):

@@ -20,7 +20,9 @@ def _env_id(source: Block) -> str:
     env = source.get("env")
     taskset = env.get("taskset") or {}
     ids = (env.get("id"), taskset.get("id"))
-    return "+".join(id for id in ids if id)
+    # A classic environment, which v0.8.0 alone could run in place of one of its own.
+    classic = source.get("legacy") or {}
+    return "+".join(id for id in ids if id) or str(classic.get("id") or "")
 
 
 def resolved_name(source: Block) -> str:

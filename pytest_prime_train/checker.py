@@ -406,6 +406,8 @@ class Checker:
             found = in_context(problems(config), config, self.pin.known)
             findings += [self._finding(document, problem) for problem in found]
             unchecked = _REFUSED
+            if any(problem.id == "outdated-key" for problem in found):
+                findings += self._once_migrated(document, config)
         elif any(one.severity == "error" for _, one in rules):
             unchecked = _REFUSED
         else:
@@ -476,6 +478,20 @@ class Checker:
             self._finding(document, problem, gotcha)
             for gotcha, problem in run(config, chosen)
             if self._wants(gotcha.id, gotcha.category, problem.severity or gotcha.severity)
+        ]
+
+    def _once_migrated(self, document: Document, config: Config) -> list[Finding]:
+        """What the gotchas say of a refused file as it would be after its migration."""
+        from pytest_prime_train.gotchas.registry import applicable, run
+        from pytest_prime_train.migrations.preview import preview
+
+        form = preview(config.raw, document.path, config.root, config.version)
+        if form is None:
+            return []
+        chosen = filter(self._looks_for, applicable(config.root, config.version))
+        return [
+            self._finding(document, form.marked(problem), gotcha)
+            for gotcha, problem in run(form.config, tuple(chosen))
         ]
 
     def _looks_for(self, gotcha: Gotcha | Rule) -> bool:

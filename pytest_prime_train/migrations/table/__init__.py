@@ -1,0 +1,1 @@
+"""The changes of each version, in the order in which they are applied."""
