@@ -29,7 +29,7 @@ def migrate(
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option("--to", metavar="VERSION", help="prime-rl to write them for"),
+        typer.Option("--to", metavar="VERSION", help="prime-rl to write them for, or hosted"),
     ] = None,
     root: Annotated[
         str | None,
@@ -77,13 +77,13 @@ def migrate(
     migrator = Migrator(request)
     found = migrator.migrate(files, write=not (diff or check or stdout))
     if output == "json":
-        write(sys.stdout, _as_json(found, migrator.target, with_text=stdout))
+        write(sys.stdout, _as_json(found, migrator.aim, with_text=stdout))
     elif stdout:
         named = next(one for one in found if one.path == files[0])
         write(sys.stdout, named.result)
         write(sys.stderr, _as_text([named], "", is_diff=False))
     else:
-        write(sys.stdout, _as_text(found, migrator.target, is_diff=diff))
+        write(sys.stdout, _as_text(found, migrator.aim, is_diff=diff))
     return _exit_code(found, only_looks=diff or check)
 
 
@@ -152,12 +152,16 @@ def _headline(one: Migrated, target: str) -> str:
 
     path = clean(one.path)
     if one.written:
-        return f"{path}: written for prime-rl {target}, was {one.origin}"
+        return f"{path}: written for {_named(target)}, was {one.origin}"
     if one.changed:
-        return f"{path}: would change from prime-rl {one.origin} to {target}"
+        return f"{path}: would change from prime-rl {one.origin} to {_named(target)}"
     if one.state == "refused":
         return f"{path}: left as it is"
     return ""
+
+
+def _named(target: str) -> str:
+    return "hosted training" if target == "hosted" else f"prime-rl {target}"
 
 
 def _summary(found: list[Migrated], target: str) -> str:
@@ -167,7 +171,7 @@ def _summary(found: list[Migrated], target: str) -> str:
     refused = sum(one.state == "refused" for one in configs)
     people = sum(len(one.needs_person) for one in configs)
     parts = [f"{changed} {'written' if written else 'to change'}"]
-    parts.append(f"{len(configs) - changed - refused} already read by prime-rl {target}")
+    parts.append(f"{len(configs) - changed - refused} already read by {_named(target)}")
     if refused:
         parts.append(f"{refused} left as {'it is' if refused == 1 else 'they are'}")
     if people:

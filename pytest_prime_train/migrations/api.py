@@ -50,7 +50,8 @@ def migrate(
         text: The config.
         path: Name for findings, which also helps to tell the program.
         origin: Version that it was written for, as users name it; ``None`` tells it from the keys.
-        target: Version to write it for; ``None`` for the one that judges.
+        target: Version to write it for, or ``hosted`` for the hosted service; ``None`` for the
+            version that judges.
         root: Program that reads it, such as ``rl``; ``None`` recognises it.
         annotate: Write what needs a person as comments into the text.
         partial: Return a result that the target version refuses as well.
@@ -70,7 +71,7 @@ def migrate(
         one.result,
         one.root,
         one.origin,
-        migrator.target,
+        migrator.aim,
         one.changed,
         one.state == "refused",
         one.needs_person,

@@ -17,7 +17,7 @@ from pytest_prime_train.config.tree import Node, same
 from pytest_prime_train.findings import Finding, KeyPath, Problem, UsageError
 from pytest_prime_train.migrations.draft import Remark
 from pytest_prime_train.migrations.plan import Dated, Plan, date, judge, plan
-from pytest_prime_train.schema.versions import VERSIONS, canonical
+from pytest_prime_train.schema.versions import NEWEST, VERSIONS, canonical
 
 if TYPE_CHECKING:
     from pytest_prime_train.declarations import Declaration
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 NEEDS_PERSON = "migration-needs-person"
 """Id of findings about keys whose new value somebody has to look at."""
+HOSTED = "hosted"
+"""What users write in place of a version for configs of the hosted service."""
 NOTE = "migration-note"
 """Id of findings about what is worth knowing of a migrated file."""
 MIXED = "mixed-versions"
@@ -38,7 +40,8 @@ class Request(NamedTuple):
     """How to migrate.
 
     Attributes:
-        target: Version to write for, as users name it; ``None`` for the one that judges.
+        target: Version to write for, as users name it, or ``hosted`` for the hosted service;
+            ``None`` for the version that judges.
         origin: Version that the files were written for; ``None`` tells it from their keys.
         root: Program that reads every file; ``None`` recognises each.
         annotate: Write what needs a person as comments into the files.
@@ -121,13 +124,15 @@ class Migrator:
     """
 
     def __init__(self, request: Request, folder: str = ".") -> None:
-        if request.target is not None and canonical(request.target) is None:
-            raise UsageError(_unknown_version(request.target))
+        self.for_hosted = request.target == HOSTED
+        version = NEWEST if self.for_hosted else request.target
+        if version is not None and canonical(version) is None:
+            raise UsageError(_unknown_version(version))
         self.request = request
-        self.checker = Checker(Options(version=request.target), folder)
+        self.checker = Checker(Options(version=version), folder)
         self.target = self.checker.schema.version
         self.origin = ""
-        if request.origin is not None and request.origin != "hosted":
+        if request.origin is not None and request.origin != HOSTED:
             self.origin = canonical(request.origin) or ""
             if not self.origin:
                 raise UsageError(_unknown_version(request.origin))
@@ -174,6 +179,11 @@ class Migrator:
         self._judge(one)
         self._find(one)
         return one
+
+    @property
+    def aim(self) -> str:
+        """What the results are for, in a word: a version, or ``hosted``."""
+        return HOSTED if self.for_hosted else self.target
 
     # ------------------------------------------------------------------ which files
 
@@ -238,7 +248,7 @@ class Migrator:
             one.state = "foreign"
             return
         dated = date(whole, one.path, root)
-        if self.request.origin == "hosted" and dated.root == "hosted":
+        if self.request.origin == HOSTED and dated.root == HOSTED:
             self._from_hosted(one)
             return
         if not dated.accepted and one.above is not None:
@@ -256,6 +266,10 @@ class Migrator:
             keep_behaviour=self.request.keep_behaviour,
             around=whole if one.bases or self._is_fragment(one) else None,
         )
+        if self.for_hosted and not one.plan.refusals:
+            from pytest_prime_train.migrations.to_hosted import to_hosted
+
+            one.plan = to_hosted(one.plan)
 
     def _dated_above(self, one: Migrated, own: Dated) -> Dated:
         """What a file that is no whole config is for: the same as what is read over it."""
@@ -284,7 +298,7 @@ class Migrator:
         found = one.plan
         root, target = found.draft.root, self.target
         reasons = found.refusals
-        if one.bases:
+        if one.bases and not self.for_hosted:
             reasons = judge(self._whole(one), root, target)
         elif (one.above is not None and not one.dated.accepted) or self._is_fragment(one):
             reasons = []

@@ -11,7 +11,7 @@ from pytest_prime_train.migrations.draft import Draft
 from pytest_prime_train.migrations.words import dotted, show
 from pytest_prime_train.schema.versions import NEWEST
 
-_MOVES: tuple[tuple[KeyPath, KeyPath], ...] = (
+MOVES: tuple[tuple[KeyPath, KeyPath], ...] = (
     (("model",), ("model", "name")),
     (("name",), ("run", "name")),
     (("batch_size",), ("orchestrator", "batch_size")),
@@ -34,7 +34,22 @@ _MOVES: tuple[tuple[KeyPath, KeyPath], ...] = (
     (("checkpoints", "interval"), ("ckpt", "interval")),
     (("checkpoints", "keep_cloud"), ("ckpt", "keep_last")),
 )
-_DEFAULTS: tuple[tuple[KeyPath, Any], ...] = (
+"""Keys of the service and what they are in an rl config."""
+SOURCE_MOVES: tuple[tuple[KeyPath, KeyPath], ...] = (
+    (("taskset",), ("env", "taskset")),
+    (("harness",), ("env", "agent", "harness")),
+    (("pool",), ("serve", "pool")),
+    (("harness", "runtime"), ("env", "agent", "runtime")),
+    (("retries", "rollout"), ("env", "retries")),
+    (("max_turns",), ("env", "agent", "max_turns")),
+    (("max_input_tokens",), ("env", "agent", "max_input_tokens")),
+    (("max_output_tokens",), ("env", "agent", "max_output_tokens")),
+    (("max_total_tokens",), ("env", "agent", "max_total_tokens")),
+    (("multiplex",), ("env", "interception", "multiplex")),
+    (("sampling", "max_tokens"), ("sampling", "max_completion_tokens")),
+)
+"""The same for the keys of an environment."""
+DEFAULTS: tuple[tuple[KeyPath, Any], ...] = (
     (("max_steps",), 100),
     (("batch_size",), 128),
     (("rollouts_per_example",), 8),
@@ -63,7 +78,7 @@ def to_prime_rl(data: dict[str, Any], target: str) -> Any:
     _algorithm(draft)
     _filters(draft)
     _inflight(draft)
-    for old, new in _MOVES:
+    for old, new in MOVES:
         draft.move(old, new)
     keep = draft.get(("ckpt", "keep_last"))
     if keep is not None and keep.value == -1:
@@ -90,7 +105,7 @@ def to_prime_rl(data: dict[str, Any], target: str) -> Any:
 
 
 def _defaults(draft: Draft) -> None:
-    for path, value in _DEFAULTS:
+    for path, value in DEFAULTS:
         draft.add(path, value)
 
 
