@@ -39,7 +39,7 @@ def check_composed(checker: Checker, arguments: Sequence[str], path: str = "") -
     named = path or (line.files[0].path if line.files else COMMAND_LINE)
     broken = [_broken(checker, file) for file in line.files if file.broken is not None]
     if broken:
-        report = checker._report(named, None, "one of its files cannot be read", broken)
+        report = checker.report_on(named, None, "one of its files cannot be read", broken)
         return _with_texts(report, line.from_files(), line)
     root, reason, notes = _root_of(checker, line, path)
     if root is None and not path:
@@ -50,12 +50,12 @@ def check_composed(checker: Checker, arguments: Sequence[str], path: str = "") -
             "give --root before the --"
         )
     if root is None or root not in checker.schema.roots:
-        report = checker._report(named, root, reason, notes)
+        report = checker.report_on(named, root, reason, notes)
         return _with_texts(report, line.from_files(), line)
     composed = line.compose(checker.schema, root)
     composed.path = named
     complaints = [_complaint(checker, complaint) for complaint in composed.complaints]
-    report = checker._judge(composed, root, reason, notes + complaints)  # type: ignore[arg-type]
+    report = checker.judge_as(composed, root, reason, notes + complaints)  # type: ignore[arg-type]
     report = report._replace(findings=tuple(_joined(report.findings, composed)))
     return _with_texts(report, composed, line)
 
@@ -71,8 +71,8 @@ def check_declared(checker: Checker, path: str) -> FileReport | None:
             if not os.path.exists(path):
                 return None
             message = f"it is merged over its bases, and one of them cannot be read: {error}"
-            finding = checker._plain(path, "unreadable-file", message)
-            return checker._report(path, None, "", [finding])
+            finding = checker.plain(path, "unreadable-file", message)
+            return checker.report_on(path, None, "", [finding])
     if not _matches(checker.settings.fragments, checker.settings, path):
         return None
     from pytest_prime_train.config.document import Unreadable, read
@@ -84,7 +84,7 @@ def check_declared(checker: Checker, path: str) -> FileReport | None:
     if document.error is not None:
         return None
     reason = "it is declared as a fragment, which is checked only with its overlays"
-    return checker._report(path, None, reason, [], document.text)
+    return checker.report_on(path, None, reason, [], document.text)
 
 
 def check_pulling(checker: Checker, path: str) -> FileReport | None:
@@ -96,7 +96,7 @@ def check_pulling(checker: Checker, path: str) -> FileReport | None:
         return check_composed(checker, ("@", path), path)
     except UsageError as error:
         message = f"one of the files that it names in toml_files cannot be read: {error}"
-        return checker._report(path, None, "", [checker._plain(path, "unreadable-file", message)])
+        return checker.report_on(path, None, "", [checker.plain(path, "unreadable-file", message)])
 
 
 def data_of(checker: Checker, path: str) -> dict[str, Any] | None:
@@ -105,6 +105,15 @@ def data_of(checker: Checker, path: str) -> dict[str, Any] | None:
     if not bases:
         return None
     return _read(checker, _line_of(checker.settings, path, bases)).from_files().data
+
+
+def data_of_line(checker: Checker, arguments: Sequence[str], root: str) -> dict[str, Any]:
+    """What files and arguments make for a program.
+
+    Raises:
+        UsageError: Nothing can be made of them.
+    """
+    return _read(checker, arguments).compose(checker.schema, root).data
 
 
 def bases_of(settings: Settings, path: str) -> tuple[str, ...]:
@@ -171,7 +180,7 @@ def _root_of(checker: Checker, line: Line, path: str) -> tuple[str | None, str, 
     notes: list[Finding] = []
     for composed in (line.from_files(), line.compose(checker.schema, None)):
         composed.path = path or composed.path
-        root, reason, notes = checker._root_of(composed)  # type: ignore[arg-type]
+        root, reason, notes = checker.root_of(composed)  # type: ignore[arg-type]
         if root is not None:
             return root, reason, notes
     return None, reason, notes
@@ -180,7 +189,7 @@ def _root_of(checker: Checker, line: Line, path: str) -> tuple[str | None, str, 
 def _broken(checker: Checker, file: FileLayer) -> Finding:
     assert file.broken is not None
     message, line, column, recommendation = file.broken
-    finding = checker._plain(file.path, "toml-syntax", message)
+    finding = checker.plain(file.path, "toml-syntax", message)
     place = Location(file.path, line, column, line, column + 1)
     cure = recommendation or finding.recommendation
     return finding._replace(location=place, recommendation=cure)
@@ -188,7 +197,7 @@ def _broken(checker: Checker, file: FileLayer) -> Finding:
 
 def _complaint(checker: Checker, complaint: Complaint) -> Finding:
     problem, location = complaint
-    finding = checker._plain(location.path, problem.id, problem.message)
+    finding = checker.plain(location.path, problem.id, problem.message)
     return finding._replace(
         location=location,
         key=format_key(problem.key),

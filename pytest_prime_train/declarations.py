@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_prime_train.findings import SEVERITIES, Severity, UsageError
+
+if TYPE_CHECKING:
+    from pytest_prime_train.gotchas.registry import Gotcha
+    from pytest_prime_train.schema.rules.registry import Rule
 
 
 class Declaration(NamedTuple):
@@ -27,6 +31,9 @@ class Declaration(NamedTuple):
         recommendation: What to write instead.
         evidence: Where it was seen.
         confidence: How sure that is.
+        fixable: ``safe`` or ``unsafe`` where a fix can be made; empty where only a person can.
+        status: ``stable``, ``preview`` or ``deprecated``.
+        replaced_by: Id of what took the place of a deprecated one.
     """
 
     id: str
@@ -43,11 +50,15 @@ class Declaration(NamedTuple):
     recommendation: str
     evidence: tuple[str, ...]
     confidence: str
+    fixable: str
+    status: str
+    replaced_by: str
 
 
 @cache
 def all_declarations() -> tuple[Declaration, ...]:
     """Every kind of finding, sorted by id."""
+    from pytest_prime_train.fixing.changes import SCHEMA_FIXES
     from pytest_prime_train.gotchas import all_gotchas
     from pytest_prime_train.schema.ids import SCHEMA_IDS
     from pytest_prime_train.schema.rules.registry import all_rules
@@ -68,18 +79,31 @@ def all_declarations() -> tuple[Declaration, ...]:
             recommendation=kind.recommendation,
             evidence=(),
             confidence="",
+            fixable=SCHEMA_FIXES.get(kind.id, ""),
+            status="stable",
+            replaced_by="",
         )
         for kind in SCHEMA_IDS
     ]
-    for gotcha in (*all_gotchas(), *all_rules()):
-        facts = {field: getattr(gotcha, field) for field in Declaration._fields}
-        declared.append(Declaration(**facts))
+    known: tuple[Gotcha | Rule, ...] = (*all_gotchas(), *all_rules())
+    for gotcha in known:
+        named = (name for name in Declaration._fields if name != "fixable")
+        facts = {name: getattr(gotcha, name) for name in named}
+        fixable = ""
+        if gotcha.fix is not None:
+            fixable = "safe" if gotcha.fix_safe else "unsafe"
+        declared.append(Declaration(**facts, fixable=fixable))
     return tuple(sorted(declared))
 
 
 def find(id: str) -> Declaration | None:
     """The kind of finding with this id, or ``None``."""
-    return next((declared for declared in all_declarations() if declared.id == id), None)
+    return _by_id().get(id)
+
+
+@cache
+def _by_id() -> dict[str, Declaration]:
+    return {declared.id: declared for declared in all_declarations()}
 
 
 def selectable() -> tuple[str, ...]:
@@ -87,6 +111,30 @@ def selectable() -> tuple[str, ...]:
     declared = all_declarations()
     names = {*SEVERITIES, *(kind.id for kind in declared), *(kind.category for kind in declared)}
     return tuple(sorted(names))
+
+
+def about_selected(names: Iterable[str], *, preview: bool) -> list[str]:
+    """What is to be said of selected ids: a sentence for each that is deprecated.
+
+    Args:
+        names: Ids, categories and severities that are selected.
+        preview: Whether gotchas in preview are looked for.
+
+    Raises:
+        UsageError: The id of a gotcha in preview is selected, and none is looked for.
+    """
+    sentences: list[str] = []
+    for name in sorted(names):
+        declared = find(name)
+        if declared is None or declared.status == "stable":
+            continue
+        if declared.status == "preview" and not preview:
+            raise UsageError(f"{name} is in preview, and is looked for with --preview only")
+        if declared.status == "deprecated":
+            successor = declared.replaced_by
+            became = f"select {successor} instead" if successor else "nothing took its place"
+            sentences.append(f"{name} is deprecated: {became}")
+    return sentences
 
 
 def require_known(values: Iterable[str]) -> tuple[str, ...]:

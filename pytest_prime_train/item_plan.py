@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pytest_prime_train.checker import Checker, FileReport
 from pytest_prime_train.findings import SEVERITIES, Finding
-
-if TYPE_CHECKING:
-    from pytest_prime_train.gotchas import Gotcha
 
 SCHEMA_ITEM = "schema"
 """Name of the item for what prime-rl itself would refuse."""
@@ -84,12 +81,12 @@ def _bill(report: FileReport, checker: Checker) -> Iterator[PlannedItem]:
 def _checks(report: FileReport, checker: Checker) -> Iterator[str]:
     if report.root is None or any(finding.id == _BROKEN_FILE for finding in report.findings):
         return
-    from pytest_prime_train.gotchas import applicable
-
-    if _selects_schema(checker):
+    ignored = checker.ignored_in(report.path)
+    if _selects_schema(checker) and SCHEMA_ITEM not in ignored:
         yield SCHEMA_ITEM
-    for gotcha in applicable(report.root, report.version):
-        if _selects(checker, gotcha):
+    for gotcha in checker.gotchas_for(report.root, report.version):
+        names = (gotcha.id, gotcha.category, gotcha.severity)
+        if checker.wants_names(*names) and ignored.isdisjoint(names):
             yield gotcha.id
 
 
@@ -101,13 +98,6 @@ def _why_unchecked(name: str, report: FileReport, checker: Checker) -> str:
     if report.root not in checker.schema.roots:
         return f"prime-rl {checker.schema.version} has no program {report.root!r}: not checked"
     return report.unchecked if name != SCHEMA_ITEM else ""
-
-
-def _selects(checker: Checker, gotcha: Gotcha) -> bool:
-    names = {gotcha.id, gotcha.category, gotcha.severity}
-    if not names.isdisjoint(checker.ignore):
-        return False
-    return not checker.select or not names.isdisjoint(checker.select)
 
 
 def _selects_schema(checker: Checker) -> bool:

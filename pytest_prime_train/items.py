@@ -39,12 +39,16 @@ class PrimeFile(pytest.File):
     Attributes:
         report: What was found; ``None`` if the check crashed.
         crash: The traceback of the error that the check ended with; ``""`` if it did not crash.
-        is_gone: Whether an item has told that the file vanished.
+        is_seen: Whether an item has looked whether the file is still there.
+        shown_path: Its path, with escapes for what a terminal must not see.
+        display_path: The same from the directory that pytest was started in.
     """
 
     report: FileReport | None
     crash: str
-    is_gone: bool
+    is_seen: bool
+    shown_path: Path
+    display_path: str
     _hooks: HooksFor
 
     @classmethod
@@ -65,7 +69,10 @@ class PrimeFile(pytest.File):
         node_id = _show(os.path.relpath(path, parent.config.rootpath).replace(os.sep, "/"))
         name = node_id if parent is parent.session else _show(path.name)
         node: PrimeFile = cls.from_parent(parent, path=path, name=name, nodeid=node_id)
-        node.report, node.crash, node.is_gone = report, crash, False
+        node.report, node.crash, node.is_seen = report, crash, False
+        # Asked by every item, and a file has hundreds.
+        node.shown_path = Path(_show(str(path)))
+        node.display_path = _show(os.path.relpath(path, node.config.invocation_params.dir))
         node._hooks = HooksFor(node.config, path)
         node.add_marker(pytest.mark.prime_train)
         return node
@@ -126,11 +133,14 @@ class PrimeItem(pytest.Item):
         file = self.parent
         if file.crash:
             raise CheckCrash(file.crash)
-        if not file.is_gone and not os.path.exists(file.path):
-            file.is_gone = True
-            gone = [_vanished(file.path)]
-            self.user_properties.extend(_properties(self, gone))
-            raise ConfigFailure(gone)
+        if not file.is_seen:
+            file.is_seen = True
+            if not os.path.exists(file.path):
+                gone = [_vanished(file.path)]
+                self.user_properties.extend(_properties(self, gone))
+                raise ConfigFailure(gone)
+        if not self.findings:
+            return
         settings = self.config.stash[SETTINGS]
         failing = [found for found in self.findings if at_least(found.severity, settings.fail_on)]
         for finding in self.findings:
@@ -157,14 +167,17 @@ class PrimeItem(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Path, line counted from 0, and a title for the failure."""
-        own = [one for one in self.findings if one.location.path == str(self.path)]
-        line = own[0].location.line - 1 if own else 0
-        return Path(_show(str(self.path))), line, f"{self.name}: {_display_path(self)}"
+        line = 0
+        if self.findings:
+            own = [one for one in self.findings if one.location.path == str(self.path)]
+            line = own[0].location.line - 1 if own else 0
+        file = self.parent
+        return file.shown_path, line, f"{self.name}: {file.display_path}"
 
     def localize(self, finding: Finding) -> Finding:
         """The finding with its path as the user's terminal would name it."""
         if finding.location.path == str(self.path):
-            path = _display_path(self)
+            path = self.parent.display_path
         elif os.path.isabs(finding.location.path):  # a file that this one is composed with
             directory = self.config.invocation_params.dir
             path = _show(os.path.relpath(finding.location.path, directory))
@@ -218,11 +231,6 @@ def _message(item: PrimeItem, finding: Finding) -> str:
 
     line = finding.location.line
     return clean(conceal(finding.message, finding.key, line, item.parent.text_of(finding)))
-
-
-def _display_path(item: PrimeItem) -> str:
-    """The path of the file from the directory that pytest was started in."""
-    return _show(os.path.relpath(item.path, item.config.invocation_params.dir))
 
 
 def _show(path: str) -> str:

@@ -62,6 +62,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "known offline, on the GPUs of --prime-gpu. Default: prime_budget of the ini file.",
     )
     group.addoption(
+        "--prime-online",
+        action="store_true",
+        help="Ask providers for today's offers before --prime-budget is judged.\n"
+        "Without it nothing is ever asked over the network.",
+    )
+    group.addoption(
+        "--prime-baseline",
+        metavar="FILE",
+        help="Let pass what this baseline allows; '' for none.\n"
+        "Default: baseline of [tool.pytest-prime-train] in pyproject.toml.",
+    )
+    group.addoption(
+        "--prime-preview",
+        action="store_true",
+        help="Look for findings in preview as well",
+    )
+    group.addoption(
         "--prime-show-infos",
         action="store_true",
         help="Show findings of severity info as well",
@@ -119,6 +136,7 @@ def _is_asked(config: pytest.Config) -> bool:
         or option.prime_rl_version
         or option.prime_gpu
         or option.prime_budget
+        or option.prime_baseline
         or any(".toml" in argument for argument in config.args)
         or config.getini("prime_configs")
     )

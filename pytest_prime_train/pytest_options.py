@@ -122,11 +122,59 @@ def _checker(config: pytest.Config) -> Checker:
         ignore=_names("--prime-ignore", option.prime_ignore),
         gpus=tuple(option.prime_gpu or config.getini("prime_gpu")),
         num_gpus=option.prime_num_gpus,
+        baseline=_baseline(config),
+        preview=option.prime_preview,
     )
     try:
-        return Checker(options, str(config.rootpath))
+        checker = Checker(options, str(config.rootpath))
+        if checker.settings.budget and config.getini("prime_budget"):
+            place = checker.settings.origins.get("budget", "[tool.pytest-prime-train]")
+            raise CheckUsageError(
+                f"the budget is set twice, in prime_budget of the ini file and in {place}; "
+                "keep one of the two"
+            )
+        _tell_deprecated(config, checker)
+        if option.prime_online:
+            _ask_providers(config, checker)
     except CheckUsageError as error:
         raise pytest.UsageError(str(error)) from None
+    return checker
+
+
+def _baseline(config: pytest.Config) -> str | None:
+    """The baseline that was given, from where pytest was started."""
+    given: str | None = config.option.prime_baseline
+    return os.path.join(config.invocation_params.dir, given) if given else given
+
+
+def _tell_deprecated(config: pytest.Config, checker: Checker) -> None:
+    """Warn of selected ids that are deprecated.
+
+    Raises:
+        CheckUsageError: The id of a gotcha in preview is selected without --prime-preview.
+    """
+    if not checker.select or hasattr(config, "workerinput"):
+        return
+    from pytest_prime_train.declarations import about_selected
+    from pytest_prime_train.warnings import PrimeConfigWarning
+
+    for sentence in about_selected(checker.select, preview=checker.preview):
+        config.issue_config_time_warning(PrimeConfigWarning(sentence), stacklevel=2)
+
+
+def _ask_providers(config: pytest.Config, checker: Checker) -> None:
+    """Ask for today's offers, once: workers of xdist read what their controller was told."""
+    if checker.budget is None or hasattr(config, "workerinput"):
+        return
+    from pytest_prime_train.cost.market import Market
+    from pytest_prime_train.cost.sources import refresh
+    from pytest_prime_train.warnings import PrimeConfigWarning
+
+    checker.market = Market(refresh())
+    for source in checker.market.sources:
+        if not source.status.startswith("ok"):
+            told = f"--prime-online: {source.name}: {source.status}; its last known prices are used"
+            config.issue_config_time_warning(PrimeConfigWarning(told), stacklevel=2)
 
 
 def _budget(config: pytest.Config) -> float | None:

@@ -69,7 +69,8 @@ def test_a_bad_config_is_explained(run: Run) -> None:
         f"{' ' * len(str(BAD_LINE))} | ^^^^^^^^^",
     ]
     assert any(line.startswith("  fix: ") and "max_steps" in line for line in lines)
-    assert lines[-2].startswith("1 prime-rl config: 1 error")
+    assert lines[-3].startswith("1 prime-rl config: 1 error")
+    assert lines[-2] == "fixable: 1 with --fix --unsafe-fixes"
 
 
 def test_a_folder_is_searched(run: Run) -> None:
@@ -153,7 +154,7 @@ def test_a_pinned_root_judges_otherwise(run: Run) -> None:
     [
         ([], "no command given (try prime-train --help)"),
         (["check"], "No such command 'check' (try prime-train --help)"),
-        (["validate"], "Missing argument"),
+        (["validate"], "no path given"),
         (["validate", "--format=xml", "good.toml"], "xml"),
         (["validate", "--fail-on=fatal", "good.toml"], "fatal"),
         (["validate", "--colour", "good.toml"], "--colour"),

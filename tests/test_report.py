@@ -310,6 +310,7 @@ def test_the_json_document_is_what_the_docs_promise() -> None:
         "recommendation": "Write it.",
         "hours_lost": 1.5,
         "fixable": False,
+        "fix_safety": None,
         "docs": "docs/findings/unknown-key.md",
     }
     assert document["summary"] == {

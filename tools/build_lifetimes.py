@@ -18,22 +18,18 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TARGET = REPOSITORY / "pytest_prime_train" / "schema" / "data" / "lifetimes.py"
-HEADER = '''"""When prime-rl's keys came and went, and what became of them.
+HEADER = '''"""When prime-rl's keys came and went.
 
 Made by tools/build_lifetimes.py; do not edit. Read by schema/lifetimes.py.
 
 KEYS: root -> table -> its keys, each followed by the versions that have it, one bit per version
 in hexadecimal, the oldest being the lowest. ``[]`` stands for an element of an array, ``*`` for a
-key of the user's choice. CHANGES: root -> former key -> (key today, number of the version since
-which, number of the message) for each change; a key today that is empty is for a person to say,
-and ``None`` says that the key is gone.
+key of the user's choice.
 """
 
 # fmt: off
 # ruff: noqa
 '''
-# Kinds of changes after which a key is not read any more.
-_ENDS = frozenset(("remove", "move", "rename", "merge", "split"))
 # Short and former names that are no keys of a class: version -> (name, the key it stands for).
 _TRAIN = (("env", "train.env"), ("sampling", "train.sampling"))
 _STUDENT = (("model", "student.model"), ("model", "student"), ("client", "student.client"))
@@ -115,7 +111,6 @@ def add_short_names(masks: Masks, tags: list[str]) -> None:
 def render(shared: Path) -> str:
     """The text of the module."""
     facts = json.loads((shared / "key_lifetimes.json").read_text())
-    changes = json.loads((shared / "config_changes.json").read_text())["entries"]
     tags = list(facts["tags"])
     masks = lifetimes(facts["rows"], tags)
     add_aliases(masks, tags)
@@ -130,33 +125,6 @@ def render(shared: Path) -> str:
         lines += [f"  {parent!r}: {' '.join(keys)!r},\n" for parent, keys in sorted(tables.items())]
         lines.append("},\n")
     lines.append("}\n")
-    messages: list[str] = []
-    ended: dict[str, dict[str, list[tuple[str | None, int, int]]]] = {}
-    for entry in changes:
-        if entry["kind"] not in _ENDS or entry["since"]["version"] not in tags:
-            continue
-        since = tags.index(entry["since"]["version"])
-        for path in entry["paths"]:
-            if path["old"] == path["new"]:
-                continue
-            if entry["message"] not in messages:
-                messages.append(entry["message"])
-            new = path["new"]
-            # Some say in words where the key went; the message does so as well.
-            if new is not None and not all(c.isalnum() or c in "._[]" for c in new):
-                new = ""
-            row = (new, since, messages.index(entry["message"]))
-            rows = ended.setdefault(path["root"], {}).setdefault(path["old"], [])
-            if row not in rows:
-                rows.append(row)
-    lines.append("CHANGES: dict[str, dict[str, tuple[tuple[str | None, int, int], ...]]] = {\n")
-    for root in sorted(ended):
-        lines.append(f"{root!r}: {{\n")
-        lines += [f"  {old!r}: {tuple(rows)!r},\n" for old, rows in sorted(ended[root].items())]
-        lines.append("},\n")
-    lines.append("}\nMESSAGES: tuple[str, ...] = (\n")
-    lines += [f"  {message!r},\n" for message in messages]
-    lines.append(")\n")
     return "".join(lines)
 
 

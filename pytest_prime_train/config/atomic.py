@@ -45,6 +45,34 @@ def replace(path: str, old: bytes, new: bytes, tree: str | None = None) -> None:
         raise NotWritten(f"it cannot be written: {reason[:1].lower()}{reason[1:]}") from error
 
 
+def create(path: str, content: bytes) -> None:
+    """Write a file that there is not yet, whole or not at all.
+
+    Raises:
+        NotWritten: There is one by now, or it cannot be written. Nothing has changed then.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        handle, temporary = tempfile.mkstemp(
+            prefix=f".{os.path.basename(path)}.", suffix=".tmp", dir=folder
+        )
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                mask = os.umask(0)
+                os.umask(mask)
+                os.fchmod(stream.fileno(), 0o666 & ~mask)
+                os.fsync(stream.fileno())
+            os.link(temporary, path)  # Unlike a renaming, it does not replace what is there.
+        finally:
+            os.unlink(temporary)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise NotWritten(f"it cannot be written: {reason[:1].lower()}{reason[1:]}") from error
+    _sync_folder(folder)
+
+
 def _require_inside(path: str, tree: str) -> None:
     status = os.lstat(path)
     if stat.S_ISLNK(status.st_mode):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -80,18 +81,34 @@ def read_bytes(path: str) -> bytes:
         Unreadable: It cannot be opened or read, or is no file.
     """
     try:
-        # A pipe or a device could block for ever.
-        if not os.path.isfile(path):
-            os.stat(path)
-            raise Unreadable("it is not a file")
-        with open(path, "rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
+        # A pipe or a device could block for ever. A stream of Python's would take four system
+        # calls more, and memory for as much as it may read.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            content = _read_all(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise Unreadable(_reason(error)) from error
     except ValueError as error:  # A NUL in the path.
         raise Unreadable(str(error)) from error
     if len(content) > MAX_BYTES:
         raise TooLarge(f"the file is larger than {MAX_BYTES >> 20} MiB, as no config is")
+    return content
+
+
+def _read_all(descriptor: int) -> bytes:
+    """The content of an open file, or as much of it as shows that it is too large."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise Unreadable("it is not a file")
+    content = os.read(descriptor, min(status.st_size, MAX_BYTES) + 1)
+    if len(content) != status.st_size or not content:
+        # It is read in parts, has grown, or is one of those that do not know how long they are.
+        part = content
+        while part and len(content) <= MAX_BYTES:
+            part = os.read(descriptor, 2**16)
+            content += part
     return content
 
 

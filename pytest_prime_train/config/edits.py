@@ -628,17 +628,23 @@ class _Writer:
 
     def _body(self, section: _Section) -> str:
         result = ""
+        blank = self.newline * 2
         for number, (text, _) in enumerate(section.pieces):
             if (
                 text
                 and number
                 and not section.pieces[number - 1][0]
-                and (not result or result.endswith(self.newline * 2))
+                and (self._is_filled(section, number) if not result else result.endswith(blank))
                 and text.startswith(self.newline)
             ):
                 text = text[len(self.newline) :]  # Of two blank lines around what is gone, one.
             result += text
         return result
+
+    def _is_filled(self, section: _Section, number: int) -> bool:
+        """Whether something comes below a header behind a piece; else the blank line that parts it
+        from the next header is still needed."""
+        return section.path is None or any(text for text, _ in section.pieces[number + 1 :])
 
     def _separate(self, parts: list[str]) -> None:
         """Put a blank line before what comes next."""

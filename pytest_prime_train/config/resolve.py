@@ -7,13 +7,13 @@ a check asks for them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache, cached_property
-from typing import Any, Literal, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pytest_prime_train.findings import KeyPath
 from pytest_prime_train.schema.bundle import Schema, schema_of
 from pytest_prime_train.schema.nodes import Node
-from pytest_prime_train.schema.validate import Fault, Walk
+from pytest_prime_train.schema.validate import Fault, Walk, package_table
 from pytest_prime_train.schema.versions import NEWEST
 
 
@@ -30,6 +30,30 @@ class Origin(NamedTuple):
     key: KeyPath = ()
 
 
+if TYPE_CHECKING:
+    from functools import cached_property as _once
+else:
+
+    class _once:
+        """As functools.cached_property, which takes a lock on Python 3.11."""
+
+        def __init__(self, make):
+            self._make = make
+            self.__doc__ = make.__doc__
+
+        def __set_name__(self, owner, name):
+            self._name = name
+
+        def __get__(self, instance, owner=None):
+            if instance is None:
+                return self
+            value = instance.__dict__[self._name] = self._make(instance)
+            return value
+
+
+_ABSENT: tuple[Any, Node | None] = (None, None)
+
+
 class Config:
     """One resolved config.
 
@@ -43,6 +67,7 @@ class Config:
         conflicts: (shared key, other key) pairs whose values differ.
         faults: What prime-rl's classes refuse.
         open_blocks: Blocks of environment packages that were not checked, with the package's id.
+        known_to_blocks: What each block has been asked for.
     """
 
     def __init__(self, raw: dict[str, Any], root: str, schema: Schema) -> None:
@@ -67,6 +92,7 @@ class Config:
         self.open_blocks = walk.open_blocks
         self.set: set[KeyPath] = set()
         self._looked_up: dict[KeyPath, tuple[Any, Node | None]] = {}
+        self.known_to_blocks: list[dict[str, Any]] = []
 
     def _fold(self, data: dict[str, Any]) -> dict[str, Any]:
         """The document with keys that an older version takes under other names moved home."""
@@ -86,12 +112,12 @@ class Config:
         if self.version in OVERWRITING:
             self.shared = overwrite(self.values, self.version)
 
-    @cached_property
+    @_once
     def top(self) -> Block:
         """The whole of the config."""
         return Block(self, ())
 
-    @cached_property
+    @_once
     def names(self) -> frozenset[str]:
         """The names of all keys of the file, whichever tables they are in, with underscores.
 
@@ -109,17 +135,17 @@ class Config:
         names.update([name.replace("-", "_") for name in names if "-" in name])
         return frozenset(names)
 
-    @cached_property
+    @_once
     def trainer(self) -> Block:
         """The trainer's part: the whole of a trainer or sft config."""
         return self._part("trainer", ("trainer", "sft"))
 
-    @cached_property
+    @_once
     def orchestrator(self) -> Block:
         """The orchestrator's part: the whole of an orchestrator config."""
         return self._part("orchestrator", ("orchestrator",))
 
-    @cached_property
+    @_once
     def inference(self) -> Block:
         """The inference server's part, which an rl or sft config may lack."""
         return self._part("inference", ("inference",))
@@ -147,7 +173,7 @@ class Config:
         """The environments that evaluate, each with what it inherits."""
         return self._eval_sources
 
-    @cached_property
+    @_once
     def _train_sources(self) -> list[Block]:
         inherited: list[tuple[str, KeyPath]] = [
             ("sampling", ("train", "sampling")),
@@ -156,7 +182,7 @@ class Config:
         ]
         return self.orchestrator.items("train.source", inherited)
 
-    @cached_property
+    @_once
     def _eval_sources(self) -> list[Block]:
         block = Block(self, ()) if self.root in ("sft", "evals") else self.orchestrator
         keys = ("sampling", "num_examples", "group_size", "interval")
@@ -177,33 +203,37 @@ class Config:
 
     def _look_up(self, path: KeyPath) -> tuple[Any, Node | None]:
         """The value at a path with its node; what lies above it is looked up once for all."""
-        found = self._looked_up.get(path)
-        if found is None:
-            if path:
-                value, node = self._look_up(path[:-1])
-                found = (None, None) if value is None else self._step(value, node, path[-1])
-            else:
-                found = (self.values, ("table", self.schema.roots[self.root]))
-            self._looked_up[path] = found
+        known = self._looked_up
+        found = known.get(path)
+        if found is not None:
+            return found
+        if not path:
+            found = (self.values, ("table", self.schema.roots[self.root]))
+        else:
+            value, node = known.get(path[:-1]) or self._look_up(path[:-1])
+            found = _ABSENT if value is None else self._step(value, node, path[-1])
+        known[path] = found
         return found
 
     def _step(self, value: Any, node: Node | None, part: str | int) -> tuple[Any, Node | None]:
         """One key down: its value, by default where it is not written, and its node."""
-        if type(value) is list:
-            item = node[1] if node and node[0] == "list" else None
-            if type(part) is not int or part >= len(value):
-                return None, None
-            return value[part], _bare(item)
         if type(value) is not dict:
-            return None, None
-        table = self._table_of(node, value)
-        if table is None or part not in self.schema.tables[table][0]:
+            if type(value) is not list or type(part) is not int or part >= len(value):
+                return _ABSENT
+            return value[part], _bare(node[1] if node and node[0] == "list" else None)
+        is_plain = node is not None and node[0] == "table"
+        table = node[1] if is_plain else self._table_of(node, value)  # type: ignore[index]
+        fields = self.schema.tables[table][0] if table is not None else {}
+        field = fields.get(part)  # type: ignore[arg-type]
+        if field is None:
             inner = node[1] if node and node[0] == "map" else None
             return value.get(part), _bare(inner)
-        inner, default = self.schema.tables[table][0][part]
+        inner, default = field
+        if inner[0] == "null":
+            inner = inner[1]
         if part in value:
-            return value[part], _bare(inner)
-        return {} if default is ... else default, _bare(inner)
+            return value[part], inner
+        return {} if default is ... else default, inner
 
     def _table_of(self, node: Node | None, value: dict[str, Any]) -> str | None:
         """The class of prime-rl that a table of the config is read by."""
@@ -213,10 +243,9 @@ class Config:
         if kind in ("table", "switch"):
             return str(node[1])
         if kind == "tagged":
-            return dict(node[2]).get(value.get(node[1], node[3]))
+            tag = value.get(node[1], node[3])
+            return next((table for known, table in node[2] if known == tag), None)
         if kind in ("env", "taskset", "harness"):
-            from pytest_prime_train.schema.validate import package_table
-
             return package_table(self.schema.plugins, kind, value)
         if kind == "either":
             for part in node[1:]:
@@ -289,6 +318,8 @@ class Config:
         table[path[-1]] = value
         self.set.add(path)
         self._looked_up.clear()
+        for known in self.known_to_blocks:
+            known.clear()
 
 
 class Block:
@@ -308,22 +339,25 @@ class Block:
         self.config = config
         self.prefix = prefix
         self.inherited = inherited
-        # Many checks ask for the same few keys.
-        self._known: dict[str, KeyPath] = {}
+        # Many checks ask for the same few keys; ``put`` empties it.
+        self._known: dict[str, Any] = {}
+        config.known_to_blocks.append(self._known)
 
     def __bool__(self) -> bool:
         return self.prefix is not None
 
     def get(self, key: str) -> Any:
         """The resolved value of a dotted key of this part; ``None`` if absent or null."""
-        if self.prefix is None:
-            return None
-        if not self.inherited:
-            path = self._known.get(key)
-            if path is None:
-                path = self._known[key] = (*self.prefix, *parse_key(key))
-            return self.config.lookup(path)
-        return self.config.lookup(self._source(parse_key(key)))
+        found = self._known.get(key, _ABSENT)
+        if found is _ABSENT:
+            if self.prefix is None:
+                return None
+            if self.inherited:
+                path = self._source(parse_key(key))
+            else:
+                path = (*self.prefix, *parse_key(key))
+            found = self._known[key] = self.config.lookup(path)
+        return found
 
     def _source(self, path: KeyPath) -> KeyPath:
         """The absolute path a value is read from: the block's own, or one that it inherits."""

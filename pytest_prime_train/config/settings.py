@@ -7,9 +7,20 @@ name and never parsed.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 TABLE = "pytest-prime-train"
+
+VARIABLES = {
+    "PRIME_TRAIN_RL_VERSION": "prime-rl-version",
+    "PRIME_TRAIN_SELECT": "select",
+    "PRIME_TRAIN_IGNORE": "ignore",
+    "PRIME_TRAIN_BASELINE": "baseline",
+    "PRIME_TRAIN_BUDGET": "budget",
+}
+"""Environment variable -> the setting whose value in the file it takes the place of."""
 
 
 class Settings(NamedTuple):
@@ -26,6 +37,12 @@ class Settings(NamedTuple):
         fragments: Globs of files that are no whole config and are checked only below overlays.
         schema: Folder with a schema of one's own, relative to the folder; empty for none.
         extra_keys: Dotted keys of a fork, with a glob for each part, that are not refused.
+        baseline: Path of the baseline, as it can be opened; empty for none.
+        per_file_ignores: (glob, ids, categories or severities) of files in which they are left
+            out; all globs that match a file count.
+        preview: Whether gotchas in preview are looked for.
+        budget: USD that a completed run may be expected to cost, as written; empty for none.
+        origins: Name of a setting -> where its value was found.
     """
 
     folder: str = ""
@@ -37,6 +54,11 @@ class Settings(NamedTuple):
     fragments: tuple[str, ...] = ()
     extra_keys: tuple[str, ...] = ()
     schema: str = ""
+    baseline: str = ""
+    per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    preview: bool = False
+    budget: str = ""
+    origins: Mapping[str, str] = MappingProxyType({})
 
 
 class SettingsError(Exception):
@@ -44,7 +66,7 @@ class SettingsError(Exception):
 
 
 def load(start: str) -> Settings:
-    """The settings of the project that a folder belongs to.
+    """The settings of the project that a folder belongs to, and of the environment, which wins.
 
     The nearest pyproject.toml at or above the folder counts, but none above the top of a git
     repository.
@@ -52,6 +74,14 @@ def load(start: str) -> Settings:
     Raises:
         SettingsError: The file has an unknown setting or a value of the wrong type.
     """
+    settings = _load(start)
+    for variable in VARIABLES:
+        if os.environ.get(variable):
+            return _with_environment(settings)
+    return settings
+
+
+def _load(start: str) -> Settings:
     folder = os.path.abspath(start)
     while True:
         path = os.path.join(folder, "pyproject.toml")
@@ -82,16 +112,7 @@ def _parse(path: str, folder: str, content: bytes) -> Settings:
         return Settings(folder)
     if type(table) is not dict:
         raise SettingsError(f"{path}: tool.{TABLE} is not a table")
-    known = {
-        "roots": _roots,
-        "prime-rl-version": _text,
-        "select": _texts,
-        "ignore": _texts,
-        "overlays": _overlays,
-        "fragments": _texts,
-        "extra-keys": _keys,
-        "schema": _text,
-    }
+    known = readers()
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
@@ -111,7 +132,75 @@ def _parse(path: str, folder: str, content: bytes) -> Settings:
         values.get("fragments", ()),
         values.get("extra-keys", ()),
         values.get("schema", ""),
+        os.path.join(folder, values["baseline"]) if values.get("baseline") else "",
+        values.get("per-file-ignores", ()),
+        values.get("preview", False),
+        values.get("budget", "") or values.get("prime-budget", ""),
+        dict.fromkeys(values, path),
     )
+
+
+def readers() -> dict[str, Callable[[str, Any], Any]]:
+    """Name of every setting -> what makes its value of what TOML has.
+
+    Raises, when it is called:
+        SettingsError: The value is of the wrong type.
+    """
+    return {
+        "roots": _roots,
+        "prime-rl-version": _text,
+        "select": _texts,
+        "ignore": _texts,
+        "overlays": _overlays,
+        "fragments": _texts,
+        "extra-keys": _keys,
+        "schema": _text,
+        "baseline": _text,
+        "per-file-ignores": _per_file,
+        "preview": _flag,
+        "budget": _amount,
+        "prime-budget": _amount,
+    }
+
+
+def _with_environment(settings: Settings) -> Settings:
+    """The settings with what the environment says in place of the file."""
+    values: dict[str, Any] = {}
+    origins = dict(settings.origins)
+    for variable, name in VARIABLES.items():
+        text = os.environ.get(variable)
+        if not text:
+            continue
+        origins[name] = f"environment variable {variable}"
+        if name == "prime-rl-version":
+            values["version"] = text
+        elif name in ("baseline", "budget"):
+            values[name] = text
+        else:
+            listed = (one.strip() for one in text.split(","))
+            values[name] = tuple(one for one in listed if one)
+    return settings._replace(**values, origins=origins)
+
+
+def _flag(place: str, value: Any) -> bool:
+    if type(value) is not bool:
+        raise SettingsError(f"{place} has to be true or false")
+    return value
+
+
+def _amount(place: str, value: Any) -> str:
+    """An amount as it is written; whether it is one is known where it is used."""
+    if type(value) not in (int, float, str):
+        raise SettingsError(f"{place} has to be a number of USD")
+    return str(value)
+
+
+def _per_file(place: str, value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    if type(value) is not dict:
+        raise SettingsError(
+            f'{place} has to be a table of globs, such as "configs/old/*.toml" = ["ckpt-disabled"]'
+        )
+    return tuple((glob, _texts(f'{place}."{glob}"', ids)) for glob, ids in value.items())
 
 
 def _text(place: str, value: Any) -> str:

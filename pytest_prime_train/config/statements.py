@@ -98,8 +98,13 @@ def _above(text: str, before: int, line: int) -> int:
 
 def comments_in(text: str) -> list[str]:
     """The comments of a text, from their ``#`` to the ends of their lines."""
+    return [text[start:end].rstrip() for start, end in comment_spans(text)]
+
+
+def comment_spans(text: str) -> list[Offsets]:
+    """Where the comments of a text begin and end; what is in a string is none."""
     return [
-        match["comment"].rstrip()
+        match.span("comment")
         for match in _STRINGS_AND_COMMENTS.finditer(text)
         if match["comment"] is not None
     ]

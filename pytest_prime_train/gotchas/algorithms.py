@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_prime_train.findings import KeyPath, Problem, format_key
 from pytest_prime_train.gotchas.agents import named
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -109,6 +109,7 @@ def frozen_endpoint_not_started(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl trainer/rl/loss.py: advantages = adv_tau * advantages",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def loss_advantage_weight_zero(config: Config) -> Iterator[Problem]:
     if config.trainer.get("loss.adv_tau") != 0:
@@ -146,6 +147,7 @@ def loss_advantage_weight_zero(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def dppo_mask_too_tight(config: Config) -> Iterator[Problem]:
     trainer = config.trainer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_prime_train.findings import KeyPath, Problem, format_key
 from pytest_prime_train.gotchas.agents import named
 from pytest_prime_train.gotchas.derived import trains_on_fake_data
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Block, Config
@@ -82,6 +82,7 @@ def group_size_one_group_relative(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl docs/algorithms.md, Advantage",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def group_size_too_small(config: Config) -> Iterator[Problem]:
     told: list[KeyPath] = []
@@ -114,6 +115,7 @@ def group_size_too_small(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/orchestrator.py: resolve_batching",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def batch_smaller_than_two_groups(config: Config) -> Iterator[Problem]:
     batch = _batch(config)
@@ -153,6 +155,7 @@ def batch_smaller_than_two_groups(config: Config) -> Iterator[Problem]:
     ),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def source_group_size_does_not_divide_batch(config: Config) -> Iterator[Problem]:
     batch = _batch(config)
@@ -264,6 +267,7 @@ def max_inflight_below_batch(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl orchestrator/concurrency.py: ConcurrencyController.observe",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def initial_inflight_near_kv_limit(config: Config) -> Iterator[Problem]:
     batch = _batch(config)
@@ -360,6 +364,7 @@ def off_policy_bound_large(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl orchestrator/train_sink.py: process_batch",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def zero_advantage_filter_off(config: Config) -> Iterator[Problem]:
     orchestrator = config.orchestrator
@@ -425,6 +430,7 @@ def token_batch_below_seq_len(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def advantage_gate_blocks_all(config: Config) -> Iterator[Problem]:
     for source in config.train_sources():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_prime_train.findings import KeyPath, Problem, format_key
 from pytest_prime_train.gotchas.derived import serves_many_runs, trains_on_fake_data
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -40,6 +40,7 @@ _VOLATILE = ("/tmp", "/var/tmp", "/dev/shm", "/run")
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def ckpt_disabled(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -83,6 +84,7 @@ def ckpt_disabled(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def ckpt_only_at_end(config: Config) -> Iterator[Problem]:
     if not _lacks_interval(config):
@@ -120,6 +122,7 @@ def ckpt_only_at_end(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def ckpt_never_written_endless_run(config: Config) -> Iterator[Problem]:
     if config.steps is not None or not _lacks_interval(config):
@@ -149,6 +152,7 @@ def ckpt_never_written_endless_run(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl trainer/rl/train.py: train (save condition)",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def ckpt_interval_ge_max_steps(config: Config) -> Iterator[Problem]:
     interval = config.trainer.get("ckpt.interval")
@@ -185,6 +189,7 @@ def ckpt_interval_ge_max_steps(config: Config) -> Iterator[Problem]:
     ),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def ckpt_interval_too_long(config: Config) -> Iterator[Problem]:
     interval = config.trainer.get("ckpt.interval")
@@ -223,6 +228,7 @@ def ckpt_interval_too_long(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def ckpt_keep_last_missing(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -270,6 +276,7 @@ def ckpt_keep_last_missing(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def ckpt_keep_last_one(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -306,6 +313,7 @@ def ckpt_keep_last_one(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl trainer/ckpt.py: CheckpointManager.maybe_clean",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def ckpt_keep_interval_misaligned(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -419,6 +427,7 @@ def clean_in_config_file(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def ckpt_output_dir_not_per_run(config: Config) -> Iterator[Problem]:
     folder = config.get("ckpt.output_dir")
@@ -454,6 +463,7 @@ def ckpt_output_dir_not_per_run(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def ckpt_keep_set_on_orchestrator_only(config: Config) -> Iterator[Problem]:
     for name in ("keep_last", "keep_interval"):
@@ -526,6 +536,7 @@ def ckpt_on_volatile_disk(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl orchestrator/orchestrator.py: finalize_train_batch (maybe_save_ckpt)",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def ckpt_interval_very_short(config: Config) -> Iterator[Problem]:
     interval = config.trainer.get("ckpt.interval")

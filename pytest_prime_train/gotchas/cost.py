@@ -9,7 +9,7 @@ from pytest_prime_train.findings import Problem, format_key
 from pytest_prime_train.gotchas.agents import REMOTE_RUNTIMES, all_sources, named, runtime
 from pytest_prime_train.gotchas.derived import serves_many_runs, single_node, train_gpus
 from pytest_prime_train.gotchas.fragments import is_fragment
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -98,6 +98,7 @@ def max_steps_unset(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl docs/training.md, Important Metrics: time/wait_for_batch",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def trainer_heavy_split(config: Config) -> Iterator[Problem]:
     if not single_node(config) or config.trainer.get("model.lora") is None:
@@ -131,6 +132,7 @@ def trainer_heavy_split(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/shared.py: SlurmConfig.cleanup_grace_period is 3600 by default",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def slurm_cleanup_grace(config: Config) -> Iterator[Problem]:
     grace = config.get("slurm.cleanup_grace_period")

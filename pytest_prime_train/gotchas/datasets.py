@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_prime_train.findings import Problem, format_key
 from pytest_prime_train.gotchas.derived import trains_on_fake_data
 from pytest_prime_train.gotchas.fragments import is_fragment
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -125,6 +125,7 @@ def sft_seq_len_default(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/sft.py: BaseDataConfig.seq_len",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def sft_model_seq_len_unused(config: Config) -> Iterator[Problem]:
     if not config.written("model.seq_len") or config.written("data.seq_len"):
@@ -154,6 +155,7 @@ def sft_model_seq_len_unused(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/sft.py: LossMaskConfig",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def sft_loss_on_all_roles(config: Config) -> Iterator[Problem]:
     for role in ("user", "system", "tool"):

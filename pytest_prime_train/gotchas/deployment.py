@@ -13,7 +13,7 @@ from pytest_prime_train.gotchas.derived import (
     single_node,
     transfer_port,
 )
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -52,6 +52,7 @@ _DEBUGGING = {
     evidence=("prime-rl entrypoints/inference.py: start_router",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def router_port_offset_overflow(config: Config) -> Iterator[Problem]:
     inference = config.inference
@@ -94,6 +95,8 @@ def router_port_offset_overflow(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
+    fix_safe=True,
 )
 def metrics_server_port_taken(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -133,6 +136,8 @@ def metrics_server_port_taken(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
+    fix_safe=True,
 )
 def env_server_port_overlap(config: Config) -> Iterator[Problem]:
     orchestrator = config.orchestrator
@@ -174,6 +179,8 @@ def env_server_port_overlap(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl transports/rollouts/zmq.py",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
+    fix_safe=True,
 )
 def rollout_zmq_port_pair(config: Config) -> Iterator[Problem]:
     if not single_node(config):
@@ -447,6 +454,7 @@ def inference_deployment_on_single_node(config: Config) -> Iterator[Problem]:
     ),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def dist_timeout_shorter_than_step(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -480,6 +488,7 @@ def dist_timeout_shorter_than_step(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl docs/configuration.md, Environment Variables",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def debug_env_vars_left_on(config: Config) -> Iterator[Problem]:
     steps = config.steps
@@ -513,6 +522,7 @@ def debug_env_vars_left_on(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl docs/configuration.md, Environment Variables",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def cuda_launch_blocking(config: Config) -> Iterator[Problem]:
     for path, table in environments(config):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pytest_prime_train.findings import Problem, format_key
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Block, Config
@@ -136,6 +136,7 @@ def agent_runtime_default_remote(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def sandbox_runtime_latency(config: Config) -> Iterator[Problem]:
     orchestrator = config.orchestrator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_prime_train.findings import KeyPath, Problem, format_key
 from pytest_prime_train.gotchas.agents import named
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -147,6 +147,7 @@ def eval_startup_blocks_training(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/orchestrator.py: EvalConfig.interval",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def eval_interval_past_end(config: Config) -> Iterator[Problem]:
     steps = config.steps
@@ -182,6 +183,7 @@ def eval_interval_past_end(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/orchestrator.py: EvalSamplingConfig.max_completion_tokens",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def eval_completion_unbounded(config: Config) -> Iterator[Problem]:
     limits = [source.get("sampling.max_completion_tokens") for source in config.train_sources()]
@@ -221,6 +223,7 @@ def eval_completion_unbounded(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl issue 2912",),
     confidence="reported",
     detected_by="never",
+    fix=as_recommended,
 )
 def eval_without_timeout_at_last_step(config: Config) -> Iterator[Problem]:
     steps = config.steps
@@ -290,6 +293,7 @@ def eval_temperature_default(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl evals/evals.py: raises without engine metrics unless the band is pinned",),
     confidence="verified-in-source",
     detected_by="runtime-fatal",
+    fix=as_recommended,
 )
 def evals_fixed_concurrency_external_api(config: Config) -> Iterator[Problem]:
     url = config.get("eval.client.base_url")

@@ -12,7 +12,7 @@ from pytest_prime_train.gotchas.derived import (
     engine_written,
     trains_on_fake_data,
 )
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -160,6 +160,7 @@ def lora_target_all_linear(config: Config) -> Iterator[Problem]:
     ),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def lora_dropout_in_rl(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -196,6 +197,7 @@ def lora_dropout_in_rl(config: Config) -> Iterator[Problem]:
     ),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def lora_alpha_rank_ratio(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -235,6 +237,7 @@ def lora_alpha_rank_ratio(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def lora_alpha_zero(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -339,6 +342,8 @@ def lora_with_expert_parallel_inference(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/inference.py: VllmConfig.auto_setup_api_server_count",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
+    fix_safe=True,
 )
 def lora_single_api_server(config: Config) -> Iterator[Problem]:
     if not engine_written(config, "api_server_count"):

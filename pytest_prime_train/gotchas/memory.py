@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_prime_train.findings import Problem, format_key
 from pytest_prime_train.gotchas.derived import engine, engine_key, environments, train_gpus
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -38,6 +38,7 @@ _AC_TARGETS = ("norm", "attn_proj", "mlp", "mla_up_proj", "routed_experts", "lin
     ),
     confidence="reported",
     detected_by="never",
+    fix=as_recommended,
 )
 def fsdp_cpu_offload_with_lora(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -111,6 +112,7 @@ def ac_none_reenabled_by_offloading(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def fused_lm_head_disabled(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -143,6 +145,7 @@ def fused_lm_head_disabled(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl docs/scaling.md, FSDP",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def fsdp_cpu_offload_slow(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -179,6 +182,7 @@ def fsdp_cpu_offload_slow(config: Config) -> Iterator[Problem]:
     ),
     confidence="reported",
     detected_by="never",
+    fix=as_recommended,
 )
 def gpu_memory_utilization_too_high(config: Config) -> Iterator[Problem]:
     share = engine(config, "gpu_memory_utilization")
@@ -214,6 +218,7 @@ def gpu_memory_utilization_too_high(config: Config) -> Iterator[Problem]:
     ),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def long_seq_without_cp(config: Config) -> Iterator[Problem]:
     trainer = config.trainer

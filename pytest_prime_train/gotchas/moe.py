@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_prime_train.findings import Problem, format_key
 from pytest_prime_train.gotchas.derived import engine, engine_key, replicas, train_gpus
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -124,6 +124,7 @@ def router_dtype_mismatch(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl trainer/model.py: setup_model",),
     confidence="verified-in-source",
     detected_by="runtime-fatal",
+    fix=as_recommended,
 )
 def moe_fused_kernel_with_ep(config: Config) -> Iterator[Problem]:
     trainer = config.trainer

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_prime_train.findings import Problem, Severity, format_key
 from pytest_prime_train.gotchas.derived import train_gpus, trains_on_fake_data
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -35,6 +35,7 @@ _LONG_RUN_STEPS = 100
     evidence=("prime-rl configs/trainer.py: DebugModelConfig, for smoke tests with fake data",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def debug_model_left_on(config: Config) -> Iterator[Problem]:
     if trains_on_fake_data(config) or _is_short(config, _DEBUGGING_STEPS):
@@ -109,6 +110,7 @@ def slurm_exit_code_blind(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/monitors.py: MonitorsConfig.file",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def file_monitor_disabled(config: Config) -> Iterator[Problem]:
     monitors = config.trainer.get("monitors")
@@ -169,6 +171,7 @@ def wandb_off_long_run(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl trainer/rl/token_export.py: one JSON line per sequence",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def token_export_left_on(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -195,6 +198,7 @@ def token_export_left_on(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl trainer/rl/train.py: the profiler steps with the trainer",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def memory_profiler_left_on(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -221,6 +225,7 @@ def memory_profiler_left_on(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl docs/training.md, Monitoring",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def log_level_debug(config: Config) -> Iterator[Problem]:
     level = config.get("log.level")
@@ -254,6 +259,7 @@ def log_level_debug(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/trainer.py: GCConfig",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def gc_disabled(config: Config) -> Iterator[Problem]:
     trainer = config.trainer

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_prime_train.findings import Problem, format_key
 from pytest_prime_train.gotchas.derived import serves_many_runs, trains_on_fake_data
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -89,6 +89,7 @@ def deepep_disables_clipping(config: Config) -> Iterator[Problem]:
     ),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def lora_learning_rate_too_low(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -128,6 +129,7 @@ def lora_learning_rate_too_low(config: Config) -> Iterator[Problem]:
     ),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def optimization_dtype_bf16_adamw(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -164,6 +166,7 @@ def optimization_dtype_bf16_adamw(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl AGENTS.md",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def reduce_dtype_bf16(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -195,6 +198,7 @@ def reduce_dtype_bf16(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl examples/basic/reverse-text/rl.toml",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def learning_rate_too_high_full(config: Config) -> Iterator[Problem]:
     if _exceeds(config, 2e-5) and config.trainer.get("model.lora") is None:
@@ -220,6 +224,7 @@ def learning_rate_too_high_full(config: Config) -> Iterator[Problem]:
     ),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def learning_rate_too_high_lora(config: Config) -> Iterator[Problem]:
     if _exceeds(config, 5e-4) and config.trainer.get("model.lora") is not None:
@@ -242,6 +247,7 @@ def learning_rate_too_high_lora(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/trainer.py: BaseOptimizerConfig.lr (ge=0)",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def learning_rate_zero(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -307,6 +313,7 @@ def gradient_clipping_zero(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/trainer.py",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def gradient_clipping_off(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -339,6 +346,7 @@ def gradient_clipping_off(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/trainer.py: CosineSchedulerConfig",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def min_lr_above_lr(config: Config) -> Iterator[Problem]:
     trainer = config.trainer

@@ -15,7 +15,7 @@ from pytest_prime_train.gotchas.derived import (
     single_node,
     train_gpus,
 )
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -82,6 +82,7 @@ def batch_below_data_ranks(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl trainer/parallel_dims.py: ParallelDims._validate",),
     confidence="verified-in-source",
     detected_by="runtime-fatal",
+    fix=as_recommended,
 )
 def ep_not_multiple_of_cp(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -169,6 +170,8 @@ def train_gpus_not_divisible(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl utils/cp.py: assert_cp_style_supports_model",),
     confidence="verified-in-source",
     detected_by="runtime-fatal",
+    fix=as_recommended,
+    fix_safe=True,
 )
 def cp_ring_on_linear_attention(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -205,6 +208,7 @@ def cp_ring_on_linear_attention(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl docs/scaling.md, Context Parallelism",),
     confidence="reported",
     detected_by="never",
+    fix=as_recommended,
 )
 def cp_ulysses_on_glm5(config: Config) -> Iterator[Problem]:
     trainer = config.trainer
@@ -279,6 +283,7 @@ def dp_explicit_overwritten(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl trainer/model.py: setup_model",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def attn_pinned_flash_attention_3(config: Config) -> Iterator[Problem]:
     trainer = config.trainer

@@ -9,16 +9,24 @@ tell cheaply that a check will find nothing is asked first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from pytest_prime_train.findings import Problem, Severity
 from pytest_prime_train.schema.versions import VERSIONS, is_between
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
+    from pytest_prime_train.fixing.changes import Change
 
 Check: TypeAlias = "Callable[[Config], Iterator[Problem]]"
 """What detects a gotcha: a resolved config in, problems out; never raises for what is in it."""
+
+Fix: TypeAlias = "Callable[[Config, Problem], tuple[Change, ...]]"
+"""What cures a gotcha: the resolved config and one problem in, the changes of the file out; empty
+where they cannot be told."""
+
+Status: TypeAlias = Literal["stable", "preview", "deprecated"]
+"""Where in its life a gotcha is."""
 
 _CATEGORY_MODULES = (
     "algorithms",
@@ -74,6 +82,11 @@ class Gotcha:
         detected_by: Where prime-rl itself tells, if anywhere: ``never``, ``launch``,
             ``runtime-warning`` or ``runtime-fatal``.
         check: The detection.
+        fix: What changes the file so that the finding is gone; ``None`` where only a person can.
+        fix_safe: Whether a fix cannot change what the user wants of the run.
+        status: ``stable``; ``preview`` for one that is looked for only where it is asked for;
+            ``deprecated`` for one that is not looked for any more unless its id is selected.
+        replaced_by: Id of what took the place of a deprecated one; empty for nothing.
     """
 
     __slots__ = (
@@ -82,6 +95,8 @@ class Gotcha:
         "confidence",
         "detected_by",
         "evidence",
+        "fix",
+        "fix_safe",
         "hours_basis",
         "hours_lost",
         "id",
@@ -89,9 +104,11 @@ class Gotcha:
         "name",
         "needs",
         "recommendation",
+        "replaced_by",
         "roots",
         "severity",
         "since",
+        "status",
         "until",
         "why",
     )
@@ -116,6 +133,10 @@ class Gotcha:
         evidence: tuple[str, ...],
         confidence: str,
         detected_by: str,
+        fix: Fix | None,
+        fix_safe: bool,
+        status: Status,
+        replaced_by: str,
     ) -> None:
         self.check: Final = check
         self.id: Final = id
@@ -134,6 +155,10 @@ class Gotcha:
         self.evidence: Final = evidence
         self.confidence: Final = confidence
         self.detected_by: Final = detected_by
+        self.fix: Final = fix
+        self.fix_safe: Final = fix_safe
+        self.status: Final[Status] = status
+        self.replaced_by: Final = replaced_by
 
     def __repr__(self) -> str:
         return f"<Gotcha {self.id}>"
@@ -163,6 +188,10 @@ def gotcha(
     roots: tuple[str, ...] = (),
     needs: tuple[str, ...] = (),
     until: str | None = None,
+    fix: Fix | None = None,
+    fix_safe: bool = False,
+    status: Status = "stable",
+    replaced_by: str = "",
 ) -> Callable[[Check], Check]:
     """Declare the decorated function as the detection of a gotcha; see ``Gotcha`` for the facts.
 
@@ -193,11 +222,22 @@ def gotcha(
             evidence=evidence,
             confidence=confidence,
             detected_by=detected_by,
+            fix=fix,
+            fix_safe=fix_safe,
+            status=status,
+            replaced_by=replaced_by,
         )
         _applicable.clear()
         return check
 
     return declare
+
+
+def as_recommended(config: Config, problem: Problem) -> tuple[Change, ...]:
+    """The fix of a gotcha whose recommendation is an exact edit: just what it says."""
+    from pytest_prime_train.fixing.changes import said_in
+
+    return said_in(problem.recommendation)
 
 
 def all_gotchas() -> tuple[Gotcha, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pytest_prime_train.findings import Problem, format_key
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -69,6 +69,7 @@ def ckpt_output_dir_splits_state(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl entrypoints/rl.py: rl (ckpt_output_dir = config.ckpt.output_dir)",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def trainer_ckpt_output_dir_invisible(config: Config) -> Iterator[Problem]:
     folder = config.get("trainer.ckpt.output_dir")
@@ -245,6 +246,7 @@ def unnamed_run_not_resumable(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def resume_without_ckpt(config: Config) -> Iterator[Problem]:
     if config.get("resume") is None or config.trainer.get("ckpt") is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pytest_prime_train.findings import KeyPath, Problem, format_key
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -136,6 +136,7 @@ def max_completion_tokens_ge_seq_len(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def train_sampling_truncated_distribution(config: Config) -> Iterator[Problem]:
     told: set[KeyPath] = set()

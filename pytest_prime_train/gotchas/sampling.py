@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_prime_train.findings import KeyPath, Problem, format_key
 from pytest_prime_train.gotchas.agents import named
 from pytest_prime_train.gotchas.derived import engine, engine_key
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Block, Config
@@ -84,6 +84,7 @@ def max_completion_tokens_unset(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/inference.py: to_namespace sets processed_logprobs where unset",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def vllm_logprobs_mode_overridden(config: Config) -> Iterator[Problem]:
     mode = engine(config, "logprobs_mode")
@@ -126,6 +127,7 @@ def vllm_logprobs_mode_overridden(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="runtime-fatal",
+    fix=as_recommended,
 )
 def train_temperature_zero(config: Config) -> Iterator[Problem]:
     for source, key in _each(config, "sampling.temperature"):
@@ -158,6 +160,7 @@ def train_temperature_zero(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl orchestrator/train_sink.py: a temperature for each token",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def train_temperature_low(config: Config) -> Iterator[Problem]:
     for source, key in _each(config, "sampling.temperature"):
@@ -188,6 +191,7 @@ def train_temperature_low(config: Config) -> Iterator[Problem]:
     evidence=("vLLM: the seed of a request decides its sampling",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def train_sampling_fixed_seed(config: Config) -> Iterator[Problem]:
     for key, value, source in _extras(config, config.train_sources(), ("seed",)):
@@ -216,6 +220,8 @@ def train_sampling_fixed_seed(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/orchestrator.py: resolve_env_config sets it where unset",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
+    fix_safe=True,
 )
 def train_return_token_ids_off(config: Config) -> Iterator[Problem]:
     for key, value, source in _extras(config, config.train_sources(), ("return_token_ids",)):
@@ -248,6 +254,7 @@ def train_return_token_ids_off(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/orchestrator.py: TrainSamplingConfig.to_sampling_args",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def train_max_tokens_in_extra_body(config: Config) -> Iterator[Problem]:
     sources = [*config.train_sources(), *config.eval_sources()]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_prime_train.findings import KeyPath, Problem, format_key
 from pytest_prime_train.gotchas.agents import all_sources, harness, named, runtime
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -198,6 +198,7 @@ def api_key_var_holds_key(config: Config) -> Iterator[Problem]:
     evidence=("verifiers v1 configs/harness.py: HarnessConfig.forward_env",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def harness_secret_in_env(config: Config) -> Iterator[Problem]:
     for path, table in _harness_environments(config):

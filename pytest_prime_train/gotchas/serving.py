@@ -14,7 +14,7 @@ from pytest_prime_train.gotchas.derived import (
     trains_on_fake_data,
 )
 from pytest_prime_train.gotchas.fragments import is_fragment
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -76,6 +76,7 @@ _WITH_TOOL_PARSER = (
     evidence=("prime-rl entrypoints/rl.py: rl_local gives each part its own GPUs",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def gpu_memory_utilization_too_low(config: Config) -> Iterator[Problem]:
     share = engine(config, "gpu_memory_utilization")
@@ -151,6 +152,8 @@ def inference_block_missing(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl entrypoints/rl.py: rl_local compares the ports",),
     confidence="verified-in-source",
     detected_by="launch",
+    fix=as_recommended,
+    fix_safe=True,
 )
 def client_port_not_server_port(config: Config) -> Iterator[Problem]:
     port = config.inference.get("server.port")
@@ -189,6 +192,7 @@ def client_port_not_server_port(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def max_model_len_unset(config: Config) -> Iterator[Problem]:
     inference = config.inference
@@ -257,6 +261,7 @@ def max_model_len_below_seq_len(config: Config) -> Iterator[Problem]:
     ),
     confidence="reported",
     detected_by="never",
+    fix=as_recommended,
 )
 def max_completion_tokens_exceeds_context(config: Config) -> Iterator[Problem]:
     longest = engine(config, "max_model_len")
@@ -265,8 +270,10 @@ def max_completion_tokens_exceeds_context(config: Config) -> Iterator[Problem]:
     told: list[KeyPath] = []
     for source in [*config.train_sources(), *config.eval_sources()]:
         limit = source.get("sampling.max_completion_tokens")
+        if type(limit) is not int or limit < longest:
+            continue
         key = source.home("sampling.max_completion_tokens")
-        if type(limit) is int and limit >= longest and key not in told:
+        if key not in told:
             told.append(key)
             room = min(_ROOM_FOR_PROMPT, longest // 2)
             yield Problem(
@@ -298,6 +305,7 @@ def max_completion_tokens_exceeds_context(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def vllm_unknown_argument(config: Config) -> Iterator[Problem]:
     for key, name in _written_arguments(config):
@@ -349,6 +357,8 @@ def vllm_unknown_argument(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
+    fix_safe=True,
 )
 def vllm_old_parallel_key(config: Config) -> Iterator[Problem]:
     for key, name in _written_arguments(config):
@@ -378,6 +388,7 @@ def vllm_old_parallel_key(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl docs/advanced.md: bfloat16 to match vLLM",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def vllm_dtype_float16(config: Config) -> Iterator[Problem]:
     dtype = config.inference.get("vllm.dtype")
@@ -408,6 +419,7 @@ def vllm_dtype_float16(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/inference.py: VllmConfig.enforce_eager",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def vllm_enforce_eager(config: Config) -> Iterator[Problem]:
     if config.steps is not None and config.steps <= 50:
@@ -439,6 +451,7 @@ def vllm_enforce_eager(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl orchestrator/dispatcher.py: try_schedule keeps groups together",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def prefix_caching_off(config: Config) -> Iterator[Problem]:
     if engine(config, "enable_prefix_caching") is not False:
@@ -555,6 +568,7 @@ def renderer_default_without_tool_parser(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/inference.py: enable_fp32_lm_head",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def fp32_lm_head_off(config: Config) -> Iterator[Problem]:
     if config.inference.get("enable_fp32_lm_head") is False:

@@ -9,7 +9,7 @@ from pytest_prime_train.findings import Problem, format_key
 from pytest_prime_train.gotchas.agents import harness, named
 from pytest_prime_train.gotchas.derived import trains_on_fake_data
 from pytest_prime_train.gotchas.fragments import is_fragment
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -133,6 +133,7 @@ def harness_default_bash(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def rollout_timeout_unset(config: Config) -> Iterator[Problem]:
     for source in config.train_sources():
@@ -164,6 +165,7 @@ def rollout_timeout_unset(config: Config) -> Iterator[Problem]:
     evidence=("verifiers v1 configs/agent.py: AgentConfig.max_turns",),
     confidence="judgement",
     detected_by="never",
+    fix=as_recommended,
 )
 def max_turns_unset_agentic(config: Config) -> Iterator[Problem]:
     for source in config.train_sources():

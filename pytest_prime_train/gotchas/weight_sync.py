@@ -13,7 +13,7 @@ from pytest_prime_train.gotchas.derived import (
     single_node,
     trains_on_fake_data,
 )
-from pytest_prime_train.gotchas.registry import gotcha
+from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
@@ -61,6 +61,8 @@ _TRANSPORT_VARIABLES = (
     evidence=("prime-rl configs/rl.py: RLConfig.auto_setup_weight_broadcast",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
+    fix_safe=True,
 )
 def sub_weight_broadcast_ignored(config: Config) -> Iterator[Problem]:
     kind = broadcast_type(config)
@@ -110,6 +112,7 @@ def sub_weight_broadcast_ignored(config: Config) -> Iterator[Problem]:
     ),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
 )
 def weight_broadcast_filesystem_full_weights(config: Config) -> Iterator[Problem]:
     if config.get("weight_broadcast.type") != "filesystem" or not config.inference:
@@ -233,6 +236,8 @@ def quantized_serving_unquantized_transfer(config: Config) -> Iterator[Problem]:
     evidence=("prime-rl configs/rl.py: SharedInMemoryWeightBroadcastConfig.host",),
     confidence="verified-in-source",
     detected_by="never",
+    fix=as_recommended,
+    fix_safe=True,
 )
 def single_node_nccl_host(config: Config) -> Iterator[Problem]:
     host = config.get("weight_broadcast.host")

@@ -9,6 +9,10 @@ from pytest_prime_train.report.text import format_hours
 
 # Lines shown before and after what changes in an example.
 _CONTEXT = 2
+_FIXES = {
+    "safe": "`--fix` writes it, where the file becomes better by it",
+    "unsafe": "`--fix --unsafe-fixes` writes it, as it can change what is meant",
+}
 
 
 def render_page(declared: Declaration, *, bad: str = "", good: str = "") -> str:
@@ -40,6 +44,13 @@ def _facts(declared: Declaration) -> str:
         first = f"since {declared.since}" if declared.since else ""
         last = f"until {declared.until}" if declared.until else ""
         facts.append(f"prime-rl: {', '.join(filter(None, (first, last)))}.")
+    if declared.fixable:
+        facts.append(f"Fix: {_FIXES[declared.fixable]}.")
+    if declared.status == "preview":
+        facts.append("Status: preview, looked for with `--preview` only.")
+    elif declared.status == "deprecated":
+        successor = f"; use `{declared.replaced_by}`" if declared.replaced_by else ""
+        facts.append(f"Status: deprecated{successor}.")
     return "\n".join(f"- {fact}" for fact in facts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from itertools import pairwise
 from typing import TypeAlias
@@ -61,6 +62,7 @@ _CHARACTERS_BACK = 20_000
 
 # What is shorter is no secret worth the name, and would hide parts of other words.
 _SHORTEST_SECRET = 4
+_SHORTEST_OF_ENVIRONMENT = 8
 
 Span: TypeAlias = tuple[int, int]
 
@@ -83,6 +85,15 @@ def is_secret_key(key: str) -> bool:
 def mask_known(text: str) -> str:
     """Any text without the tokens and passwords that tell themselves by their form."""
     return _KNOWN.sub(MASK, text)
+
+
+def mask_all(text: str) -> str:
+    """As ``mask_known``, and without the secrets that the environment holds."""
+    text = mask_known(text)
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST_OF_ENVIRONMENT and value in text and is_secret_key(name):
+            text = text.replace(value, MASK)
+    return text
 
 
 def conceal(sentence: str, key: str, line: int, text: str) -> str:
@@ -150,12 +161,17 @@ def _in_secret_value(before: str) -> bool:
     for line in reversed(before[-_CHARACTERS_BACK:].split("\n")[:-1]):
         started = _STARTS.match(line)
         if started is not None:
-            value = started["value"] + following
+            value = _outside_strings(started["value"] + following)
             return is_secret_key(started["key"]) and value.count("[") > value.count("]")
         if _HEADER.match(line):
             return False
         following = line + following
     return False
+
+
+def _outside_strings(value: str) -> str:
+    """A value without its strings and comments, whose brackets open nothing."""
+    return re.sub(r"#.*", "", _QUOTED.sub("", value))
 
 
 def _merged(spans: list[Span]) -> list[Span]:

@@ -99,6 +99,13 @@ def render_summary(reports: Sequence[FileReport], *, show_infos: bool = True) ->
     unchecked = sum(bool(report.unchecked) for report in reports)
     if unchecked:
         summary += f"; {count(unchecked, 'refused config')} not checked for gotchas"
+    passed = [
+        f"{sum(len(report.suppressed) for report in reports)} suppressed by comments",
+        f"{sum(len(report.baselined) for report in reports)} allowed by the baseline",
+    ]
+    for part in passed:
+        if not part.startswith("0 "):
+            summary += f"; {part}"
     if totals.infos and not show_infos:
         summary += f" ({count(totals.infos, 'info')} not shown, see --show-infos)"
     return summary

@@ -1,4 +1,4 @@
-"""When a key of prime-rl came and went, and what became of it.
+"""When a key of prime-rl came and went; what became of it is told by the table of migrations.
 
 Loaded only for files with keys that the judging version does not know, and to tell a file's age.
 """
@@ -6,28 +6,10 @@ Loaded only for files with keys that the judging version does not know, and to t
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
 
 from pytest_prime_train.findings import KeyPath
-from pytest_prime_train.schema.data.lifetimes import CHANGES, KEYS, MESSAGES
+from pytest_prime_train.schema.data.lifetimes import KEYS
 from pytest_prime_train.schema.versions import VERSIONS
-
-
-class Change(NamedTuple):
-    """What became of a key.
-
-    Attributes:
-        new: Path of the key that took its place, written with ``[]`` for elements of arrays;
-            empty where only a person can say which, ``None`` where none did.
-        since: First bundled version that does not read the old key.
-        message: What happened, in one sentence.
-        whole: The former table where the change is about one that the key is in, else ``""``.
-    """
-
-    new: str | None
-    since: str
-    message: str
-    whole: str = ""
 
 
 def dotted(path: KeyPath) -> str:
@@ -59,23 +41,3 @@ def versions_of(root: str, key: str) -> int:
 def names(mask: int) -> tuple[str, ...]:
     """The versions that bits stand for, oldest first."""
     return tuple(version for number, version in enumerate(VERSIONS) if mask >> number & 1)
-
-
-def change_of(root: str, key: str, version: str) -> Change | None:
-    """What became of a key that older versions than ``version`` read; ``None`` if nobody knows."""
-    rows = CHANGES.get(root, {})
-    judging = VERSIONS.index(version)
-    old, rest = key, ""
-    while old:
-        fitting = [row for row in rows.get(old, ()) if row[1] <= judging]
-        if fitting:
-            # The last change before the judging version is the one that ended the key.
-            new, since, message = max(fitting, key=lambda row: row[1])
-            if new:
-                new = new + rest if versions_of(root, new + rest) >> judging & 1 else ""
-            return Change(new, VERSIONS[since], MESSAGES[message], old if rest else "")
-        cut = max(old.rfind("."), old.rfind("[]"))
-        if cut < 0:
-            return None
-        old, rest = old[:cut], old[cut:] + rest
-    return None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pytest_prime_train.findings import KeyPath
@@ -297,9 +298,12 @@ def _fits_exactly(node: Node, value: Any) -> bool:
 
 def _package_id(value: Any) -> str:
     """The module that prime-rl looks up for an id, so ``org/Mini-SWE@1`` is ``mini_swe``."""
-    if not isinstance(value, str):
-        return ""
-    return value.rpartition("/")[2].partition("@")[0].replace("-", "_").lower()
+    return _module_of(value) if isinstance(value, str) else ""
+
+
+@cache
+def _module_of(id: str) -> str:
+    return id.rpartition("/")[2].partition("@")[0].replace("-", "_").lower()
 
 
 def _env(walk: Walk, node: Node, value: Any, path: KeyPath, key: str | int) -> Any:

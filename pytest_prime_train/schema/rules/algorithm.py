@@ -40,7 +40,7 @@ def _frozen_needs_url(model: Block) -> Iterator[Problem]:
     name="An algorithm that has to sample from the policy",
     part="algo",
     keys=("type", "sampling.source"),
-    needs=("sampling",),
+    needs=("algo",),
     since="v0.7.0",
     recommendation='Remove sampling.source, or set type = "sft".',
     source="algorithm.py BaseAlgoConfig.validate_sampling_source",

@@ -93,6 +93,10 @@ class Rule:
     confidence: Final = "verified-in-source"
     hours_lost: Final = 0.5
     hours_basis: Final = "judgement"
+    status: Final = "stable"
+    replaced_by: Final = ""
+    fix: Final = None
+    fix_safe: Final = False
 
     def __init__(
         self,

@@ -1,0 +1,1 @@
+"""Curing findings: what a recommendation says is written into the file, and judged again."""

@@ -1,0 +1,204 @@
+"""What a check does only where an option, a setting or the file itself asks for it.
+
+Apart from the checker, so that no clean check of a commit loads it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pytest_prime_train.findings import Finding, KeyPath, Location, Problem, UsageError, format_key
+from pytest_prime_train.reports import CardReport, FileReport, Options
+
+if TYPE_CHECKING:
+    from pytest_prime_train.checker import Checker
+    from pytest_prime_train.config.document import Document
+    from pytest_prime_train.config.pinned import Pin
+    from pytest_prime_train.config.recognise import Recognition
+    from pytest_prime_train.config.resolve import Config
+    from pytest_prime_train.config.settings import Settings
+    from pytest_prime_train.memory.judge import Judgement
+    from pytest_prime_train.schema.bundle import Schema
+
+
+def schema_of_folder(
+    options: Options, version: str | None, folder: str, kept_in: str
+) -> tuple[Schema, Pin] | None:
+    """The schema of one's own that judges, and why it does; ``None`` where a version does.
+
+    Args:
+        options: What was asked for.
+        version: The version that is asked for or settled.
+        folder: Folder of pyproject.toml.
+        kept_in: The folder with the schema that pyproject.toml names, relative to its own.
+
+    Raises:
+        UsageError: There is no schema in the folder, or a version is to judge as well.
+    """
+    from pytest_prime_train.config.pinned import Pin
+    from pytest_prime_train.schema.checkout import CheckoutError, load
+
+    if options.version is not None or (version and not options.schema):
+        if not options.schema and options.version is not None:
+            return None  # What is asked for on the command line wins.
+        raise UsageError("a schema folder and a version of prime-rl cannot both judge")
+    place = options.schema or os.path.join(folder, kept_in)
+    try:
+        schema = load(place)
+    except CheckoutError as error:
+        raise UsageError(str(error)) from error
+    commit = schema.taken_from.get("commit", "")[:12]
+    built = f" at {commit}" if commit else ""
+    reason = f"its schema was taken from a checkout{built} and is kept in {place}"
+    return schema, Pin(schema.version, reason=reason)
+
+
+def require_known_names(settings: Settings) -> None:
+    """Refuse settings that name findings, categories or severities that there are not.
+
+    Raises:
+        UsageError: One of them does.
+    """
+    from pytest_prime_train.config.settings import TABLE
+    from pytest_prime_train.declarations import require_known
+
+    file = os.path.join(settings.folder, "pyproject.toml")
+    for name, values in (
+        ("select", settings.select),
+        ("ignore", settings.ignore),
+        *((f'per-file-ignores."{glob}"', ids) for glob, ids in settings.per_file_ignores),
+    ):
+        try:
+            require_known(values)
+        except UsageError as error:
+            place = settings.origins.get(name, file)
+            key = f"{place}: tool.{TABLE}.{name}" if place.endswith(".toml") else place
+            raise UsageError(f"{key}: {error}") from None
+
+
+def settled_budget(settings: Settings) -> float:
+    """The budget that a project has settled, in USD.
+
+    Raises:
+        UsageError: It is no amount above 0.
+    """
+    from pytest_prime_train.config.settings import TABLE
+    from pytest_prime_train.cost.budget import known_budget
+
+    place = settings.origins.get("budget") or settings.origins.get("prime-budget", "")
+    key = f"{place}: tool.{TABLE}.budget" if place.endswith(".toml") else place
+    return known_budget(settings.budget, key)
+
+
+def notes_on(checker: Checker, document: Document, found: Recognition) -> list[Finding]:
+    """What is to be said about which program a file is for."""
+    if found.doubtful:
+        message = f"this may be a prime-rl config, but {found.reason}"
+        return [checker.plain(document.path, "unrecognised-config", message)]
+    if found.refused_by is not None:
+        message = (
+            f"the name says {found.refused_by}, but prime-rl {checker.schema.version} would "
+            f"refuse it there; it is checked as a {found.root} config"
+        )
+        return [checker.plain(document.path, "stale-config", message)]
+    return []
+
+
+def broken(checker: Checker, document: Document) -> FileReport:
+    """The report of a file that is no TOML."""
+    from pytest_prime_train.config.recognise import FOREIGN_NAMES
+    from pytest_prime_train.config.syntax import explain
+
+    if os.path.basename(document.path) in FOREIGN_NAMES:
+        return checker.report_on(document.path, None, "its name is that of another tool's file", [])
+    assert document.error is not None
+    problem = explain(document.error, document.text)
+    finding = checker.plain(document.path, "toml-syntax", problem.message)
+    end = problem.end_column
+    place = Location(document.path, problem.line, problem.column, problem.line, end)
+    finding = finding._replace(location=place, key=problem.key)
+    if problem.recommendation:
+        finding = finding._replace(recommendation=problem.recommendation)
+    reason = "it is not valid TOML"
+    return checker.report_on(document.path, None, reason, [finding], text=document.text)
+
+
+def bill_of(checker: Checker, document: Document, config: Config, budget: float) -> CardReport:
+    """What the completed run is expected to cost against a budget in USD."""
+    from pytest_prime_train.cost.budget import judge_budget
+
+    if checker.market is None:
+        from pytest_prime_train.cost.market import Market
+        from pytest_prime_train.cost.sources import offline_sources
+
+        checker.market = Market(offline_sources())
+    cards = checker.cards.values()
+    judged = judge_budget(config, budget, cards, checker.market, path=document.path)
+    findings = [checker.finding(document, problem) for problem in judged.problems]
+    return CardReport("budget", tuple(findings), judged.unknown)
+
+
+def on_card(checker: Checker, name: str, document: Document, config: Config) -> CardReport:
+    """Whether a config fits one of the GPUs that were asked for."""
+    from pytest_prime_train.memory.judge import judge
+
+    judged = judge(config, checker.cards[name], num_gpus=checker.num_gpus, path=document.path)
+    findings = [
+        _with_preset(checker.finding(document, problem), judged) for problem in judged.problems
+    ]
+    return CardReport(name, tuple(findings), judged.unknown)
+
+
+def _with_preset(finding: Finding, judged: Judgement) -> Finding:
+    """A finding that something does not fit, with the preset for the card."""
+    if finding.severity != "error" or not finding.id.startswith("memory-"):
+        return finding
+    from pytest_prime_train.cost.needs import gpus_of
+    from pytest_prime_train.presets.suggest import suggestion
+
+    said = suggestion(judged.card.id, judged.run.root, gpus_of(judged.run))
+    return finding._replace(recommendation=f"{finding.recommendation} {said}".strip())
+
+
+def once_migrated(checker: Checker, document: Document, config: Config) -> list[Finding]:
+    """What the gotchas say of a refused file as it would be after its migration."""
+    from pytest_prime_train.gotchas.registry import run
+    from pytest_prime_train.migrations.preview import preview
+
+    form = preview(config.raw, document.path, config.root, config.version)
+    if form is None:
+        return []
+    chosen = checker.gotchas_for(config.root, config.version)
+    return [
+        checker.finding(document, form.marked(problem), gotcha)
+        for gotcha, problem in run(form.config, chosen)
+    ]
+
+
+def about_packages(checker: Checker, document: Document) -> list[Finding]:
+    """Where the packages that a project pins are not those that the schema was taken with."""
+    from pytest_prime_train.config.pinned import other_packages
+
+    return [
+        checker.plain(
+            document.path,
+            "other-packages",
+            f"uv.lock pins {package} to {pinned}, and the schema of prime-rl "
+            f"{checker.schema.version} was taken with {taken}",
+        )
+        for package, pinned, taken in other_packages(checker.pin.lock, checker.schema.taken_from)
+    ]
+
+
+def open_block(checker: Checker, document: Document, block: KeyPath, package: str) -> Finding:
+    """What is said of keys that only the package of an environment knows."""
+    return checker.finding(
+        document,
+        Problem(
+            block,
+            f"the keys of {format_key(block)} were not checked: they belong to the package of "
+            f"the taskset {package!r}",
+            id="unchecked-taskset",
+        ),
+    )
