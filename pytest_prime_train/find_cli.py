@@ -13,7 +13,8 @@ from pytest_prime_train.findings import EXIT_CLEAN, EXIT_FINDINGS, UsageError
 from pytest_prime_train.report.console import write
 
 if TYPE_CHECKING:
-    from pytest_prime_train.cost.find import Found, Ranked
+    from pytest_prime_train.cost.found import Found, Ranked
+    from pytest_prime_train.cost.splits import Split
 
 _REASONS = 12
 
@@ -47,17 +48,25 @@ def find(
         int | None, typer.Option(metavar="N", min=1, help="Steps instead of the config's own")
     ] = None,
     spot_loss_hours: Annotated[
-        float, typer.Option(metavar="H", help="Mean hours until a spot machine is lost")
-    ] = 8.0,
+        float | None,
+        typer.Option(
+            metavar="H", help="Mean hours until a spot machine is lost; your own runs tell, or 8"
+        ),
+    ] = None,
     on_demand_loss_hours: Annotated[
-        float, typer.Option(metavar="H", help="Mean hours until an on-demand machine fails")
-    ] = 720.0,
+        float | None,
+        typer.Option(
+            metavar="H", help="Mean hours until an on-demand machine fails; likewise, or 720"
+        ),
+    ] = None,
     output: Annotated[str, typer.Option("--format", metavar="text|json")] = "text",
     root: Annotated[str | None, typer.Option(metavar="ROOT")] = None,
     version: Annotated[str | None, typer.Option("--prime-rl-version", metavar="VERSION")] = None,
 ) -> int:
     """Rank the offers that a config fits by what its completed run costs."""
-    from pytest_prime_train.cost.find import Filters, Terms, find_offers
+    from pytest_prime_train.cost.find import find_offers
+    from pytest_prime_train.cost.found import Filters
+    from pytest_prime_train.cost.losses import own_terms
     from pytest_prime_train.cost.offers import price_of
     from pytest_prime_train.cost.sources import offline_sources
     from pytest_prime_train.cost.sources import refresh as ask
@@ -83,12 +92,9 @@ def find(
         region=region,
         min_reliability=min_reliability,
     )
-    terms = Terms(
-        spot_loss_hours=spot_loss_hours,
-        on_demand_loss_hours=on_demand_loss_hours,
-        hours=hours,
-        steps=steps,
-    )
+    terms = own_terms(
+        spot_loss_hours=spot_loss_hours, on_demand_loss_hours=on_demand_loss_hours
+    )._replace(hours=hours, steps=steps)
     config = load_config(path, Options(root=root, version=version))
     sources = ask() if refresh else offline_sources()
     found = find_offers(config, sources, filters=filters, terms=terms, path=path, limit=limit)
@@ -102,13 +108,15 @@ def find(
 
 
 def _render(found: Found) -> str:
-    from pytest_prime_train.cost.find import age_days
+    from pytest_prime_train.cost.found import age_days
 
     lines: list[str] = []
     if found.ranked:
         lines.append(f"{found.fitting} offers fit; the cheapest completed runs:")
         for rank, row in enumerate(found.ranked, 1):
             lines += _lines(rank, row, age_days(row.offer.fetched_at))
+        for split in found.splits:
+            lines += _split_lines(split)
     else:
         lines.append("no offer fits")
         lines += [f"  would fit {fix}" for fix in found.fixes]
@@ -125,6 +133,23 @@ def _render(found: Found) -> str:
         lines += [f"    {note}" for note in source.notes[:_REASONS]]
     lines += ["", "taken for granted:", *(f"  {note}" for note in found.assumptions)]
     return "\n".join(lines) + "\n"
+
+
+def _split_lines(split: Split) -> list[str]:
+    now, then = split.now, split.then
+    lines = [
+        "",
+        f"a faster split of {split.gpus} x {split.gpu}: {' and '.join(split.edits)}",
+        f"     a step takes {then.step_seconds:.0f} s instead of {now.step_seconds:.0f} s: "
+        f"training {then.trainer_seconds:.0f} s on {then.train_gpus}, generation "
+        f"{then.generation_seconds:.0f} s on {then.infer_gpus} (now {now.trainer_seconds:.0f} s on "
+        f"{now.train_gpus}, {now.generation_seconds:.0f} s on {now.infer_gpus})",
+    ]
+    if now.usd is not None and then.usd is not None:
+        lines.append(
+            f"     the completed run is expected to cost ${then.usd:.2f} instead of ${now.usd:.2f}"
+        )
+    return lines
 
 
 def _lines(rank: int, row: Ranked, age: int | None) -> list[str]:
@@ -148,7 +173,12 @@ def _lines(rank: int, row: Ranked, age: int | None) -> list[str]:
     ]
     if offer.spot and row.at_third is not None and row.at_thrice is not None:
         lines.append(
-            f"     a third of the losses ${row.at_third:.2f}, three times the losses "
-            f"${row.at_thrice:.2f}"
+            f"     a third of the losses ${row.at_third:.2f}, as assumed "
+            f"${row.cost.expected_total:.2f}, three times the losses ${row.at_thrice:.2f}; "
+            + (
+                "no equal on-demand offer is known to break even with"
+                if row.break_even_loss_hours is None
+                else f"breaks even with on-demand at a loss every {row.break_even_loss_hours:.1f} h"
+            )
         )
     return lines

@@ -80,6 +80,12 @@ def _render(judged: Judgement, *, what_if: bool) -> str:
         fixes = [*judged.fixes, *judged.serving_fixes]
         lines += ["", "what would fit:"] if fixes else []
         lines += [f"  {fix} ({fix.verdict})" for fix in fixes]
+    if estimate.verdict == "does-not-fit":
+        from pytest_prime_train.cost.needs import gpus_of
+        from pytest_prime_train.presets.suggest import suggestion
+
+        said = suggestion(judged.card.id, judged.run.root, gpus_of(judged.run))
+        lines += ["", said] if said else []
     if estimate.unknown:
         lines += ["", *estimate.unknown]
     if estimate.assumptions:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from pytest_prime_train.checker import load_config
-from pytest_prime_train.cost.find import Filters, Found, Terms, find_offers
+from pytest_prime_train.cost.find import find_offers
+from pytest_prime_train.cost.found import Filters, Found, Terms
 from pytest_prime_train.cost.offers import Offer
 from pytest_prime_train.cost.providers import snapshot
 from pytest_prime_train.cost.providers.http import SourceResult
@@ -40,6 +41,7 @@ num_train_gpus = 8
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / "a_sft.toml").write_text(SFT.format(model="Qwen/Qwen3-8B"))
     (tmp_path / "open_sft.toml").write_text(
         SFT.format(model="Qwen/Qwen3-8B").replace("max_steps = 1000\n", "")

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 pytest.importorskip("requests", reason="extra offers is not installed")
 
+from offers_double import Answer, Double, running_double, said
 from pytest_prime_train.cost import sources
 from pytest_prime_train.cost.providers import prime_intellect, vast
 from pytest_prime_train.cost.providers.http import Client
@@ -25,85 +22,11 @@ from pytest_prime_train.cost.providers.http import Client
 KEY = "sk-secret-0123456789-abcdefgh"
 PRIME_TRAIN = Path(sys.executable).with_name("prime-train")
 
-Answer = tuple[int, dict[str, str], bytes]
-
-
-class Double(ThreadingHTTPServer):
-    """Answers as told and remembers what it was asked."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.asked: list[tuple[str, dict[str, str], bytes]] = []
-        self.answer: Callable[[str, dict[str, list[str]], Any], Answer | str] = lambda *_: "reset"
-        self.closing = threading.Event()
-
-    @property
-    def base(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that hang up are part of the tests."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Double
-
-    def _serve(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.asked.append((self.path, dict(self.headers), body))
-        parts = urlsplit(self.path)
-        asked = json.loads(body) if body else None
-        answer = self.server.answer(parts.path, parse_qs(parts.query), asked)
-        if answer == "reset":
-            self.connection.shutdown(socket.SHUT_RDWR)
-            return
-        if answer == "silent":
-            self.server.closing.wait(30)
-            return
-        if answer == "drip":
-            self.send_response(200)
-            self.end_headers()
-            while not self.server.closing.wait(0.02):
-                self.wfile.write(b" ")
-            return
-        if answer == "cut":
-            self.send_response(200)
-            self.send_header("Content-Length", "1000")
-            self.end_headers()
-            self.wfile.write(b'{"items": [')
-            return
-        if answer == "huge":
-            self.send_response(200)
-            self.end_headers()
-            for _ in range(80):
-                self.wfile.write(b" " * 2**20)
-            return
-        assert not isinstance(answer, str)
-        status, headers, content = answer
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST = _serve
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
-
 
 @pytest.fixture
 def double() -> Iterator[Double]:
-    with Double() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with running_double() as server:
         yield server
-        server.closing.set()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -116,11 +39,6 @@ def own_home(
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path
-
-
-def said(value: Any, status: int = 200, **headers: str) -> Answer:
-    content = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return status, {name.replace("_", "-"): text for name, text in headers.items()}, content
 
 
 def client(double: Double, key: str = KEY, *, seconds: float = 5.0) -> Client:

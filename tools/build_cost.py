@@ -27,6 +27,7 @@ def build_aliases(shared: Path) -> str:
     facts = json.loads((shared / "hardware.json").read_text(encoding="utf-8"))
     prime: dict[str, list[str]] = defaultdict(list)
     vast: dict[str, list[str]] = defaultdict(list)
+    catalogues: dict[str, dict[str, list[str]]] = {"skypilot": {}, "gpuhunt": {}}
     memory: dict[str, list[float]] = {}
     for gpu in facts["gpus"]:
         memory[gpu["id"]] = [gpu["nvidia_smi_mib"], gpu["nominal_vram_gb"]]
@@ -34,6 +35,9 @@ def build_aliases(shared: Path) -> str:
             prime[f"{alias['gpuType']}|{alias['socket']}"].append(gpu["id"])
         for name in gpu["aliases"]["vast"]:
             vast[name.lower()].append(gpu["id"])
+        for catalogue, names in catalogues.items():
+            for name in gpu["aliases"][catalogue]:
+                names.setdefault(name.lower(), []).append(gpu["id"])
     document: dict[str, Any] = {
         "about": {
             "as_of": facts["as_of"],
@@ -43,6 +47,7 @@ def build_aliases(shared: Path) -> str:
         "memory": memory,
         "prime": prime,
         "vast": vast,
+        "catalogues": catalogues,
     }
     return json.dumps(document, indent=1) + "\n"
 

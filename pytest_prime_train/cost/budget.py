@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from pytest_prime_train.config.resolve import Config
-from pytest_prime_train.cost.find import Ranked, age_days, find_offers
+from pytest_prime_train.cost.find import Search, find_offers
+from pytest_prime_train.cost.found import Filters, Ranked, age_days
+from pytest_prime_train.cost.market import Market
 from pytest_prime_train.cost.offers import Offer
-from pytest_prime_train.cost.providers.http import SourceResult
 from pytest_prime_train.findings import Problem, UsageError
 from pytest_prime_train.memory.gpus import Gpu
 
 BUDGET_ID = "cost-budget"
+_ALL = Filters()
 
 
 class Bill(NamedTuple):
@@ -45,7 +47,7 @@ def judge_budget(
     config: Config,
     budget: float,
     cards: Iterable[Gpu],
-    sources: Sequence[SourceResult],
+    market: Market,
     *,
     path: str = "",
 ) -> Bill:
@@ -55,18 +57,22 @@ def judge_budget(
         config: The resolved config.
         budget: USD at most.
         cards: Cards that the run may use; none stand for every card on offer.
-        sources: Where offers come from.
+        market: The offers.
         path: The config's file.
     """
     own = {card.id for card in cards}
-    found = find_offers(config, sources, path=path, limit=1)
+    # Most configs stay within it, and one offer is enough to know.
+    if market.has_within(Search(config, _ALL, market.terms, path), budget, own):
+        return Bill([], "")
+    sources, terms = market.sources, market.terms
+    found = find_offers(config, sources, terms=terms, path=path, limit=1)
     fitting = found.ranked
     if own and not (fitting and fitting[0].need.gpu in own):
         ours = [
             source._replace(offers=[offer for offer in source.offers if _uses(offer, own)])
             for source in sources
         ]
-        fitting = find_offers(config, ours, path=path, limit=1).ranked
+        fitting = find_offers(config, ours, terms=terms, path=path, limit=1).ranked
     where = " or ".join(sorted(own)) or "any GPU"
     if not fitting:
         reason = next((row.reason for row in found.rejected if not own or row.gpu in own), "")

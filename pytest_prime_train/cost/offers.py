@@ -25,7 +25,6 @@ _TOLERANCE = 0.07
 # Beyond this a number is an error of the source, not a price of a machine.
 _DEAREST = Decimal(1_000_000)
 _NAME_CHARACTERS = 80
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\uffff]")
 
 
 class Offer(NamedTuple):
@@ -114,6 +113,24 @@ class Offer(NamedTuple):
         return self.price_per_hour / self.gpu_count
 
 
+class SourceResult(NamedTuple):
+    """What a source gave.
+
+    Attributes:
+        name: The source.
+        fetched_at: When, ISO 8601 in UTC; of a snapshot its day.
+        status: ``ok``, or ``partial`` or ``failed`` with the reason.
+        offers: What it offers.
+        notes: Items that could not be read, and other things to know.
+    """
+
+    name: str
+    fetched_at: str
+    status: str
+    offers: list[Offer]
+    notes: list[str]
+
+
 class Parsed(NamedTuple):
     """What became of a provider's answer.
 
@@ -192,7 +209,15 @@ def text_of(value: Any) -> str:
     """A text of the source on one line and of bounded length; ``""`` for everything else."""
     if not isinstance(value, str):
         return ""
-    return _UNPRINTABLE.sub("?", value).strip()[:_NAME_CHARACTERS]
+    text: str = value
+    if not text.isascii() or not text.isprintable():
+        # A pattern of such ranges takes milliseconds to compile.
+        text = "".join(one if _is_shown(one) else "?" for one in text)
+    return text.strip()[:_NAME_CHARACTERS]
+
+
+def _is_shown(character: str) -> bool:
+    return " " <= character <= "~" or "\u00a0" <= character <= "\uffff"
 
 
 def shown(value: Any) -> str:
@@ -209,6 +234,7 @@ class _Aliases(NamedTuple):
     prime: dict[str, list[str]]
     vast: dict[str, list[str]]
     memory: dict[str, tuple[int, float]]
+    catalogues: dict[str, dict[str, list[str]]]
 
 
 @cache
@@ -216,7 +242,7 @@ def _aliases() -> _Aliases:
     text = (files(__package__) / "data" / "aliases.json").read_text(encoding="utf-8")
     data = json.loads(text)
     memory = {name: (mib, float(nominal)) for name, (mib, nominal) in data["memory"].items()}
-    return _Aliases(data["prime"], data["vast"], memory)
+    return _Aliases(data["prime"], data["vast"], memory, data["catalogues"])
 
 
 def prime_cards(gpu_type: str, socket: str, memory_gb: float | None) -> tuple[str, ...]:
@@ -227,6 +253,27 @@ def prime_cards(gpu_type: str, socket: str, memory_gb: float | None) -> tuple[st
 def vast_cards(name: str, memory_mib: float | None) -> tuple[str, ...]:
     """The known cards that Vast.ai means by a name, decided by the memory."""
     return _vast_cards(name, memory_mib or 0.0)
+
+
+def catalogue_cards(catalogue: str, name: str, memory_gb: float | None = None) -> tuple[str, ...]:
+    """The known cards that a catalogue means by a name, for sources that other packages add.
+
+    Args:
+        catalogue: ``skypilot`` or ``gpuhunt``, whose names differ.
+        name: As it stands there.
+        memory_gb: Memory of one card in GB as vendors count, or in GiB; None where unknown.
+
+    Returns:
+        The slowest first; several where only the edition is open, none where the memory is.
+    """
+    aliases = _aliases()
+    found = aliases.catalogues.get(catalogue, {}).get(name.strip().lower(), [])
+    cards = [card for card in found if _has_gb(aliases.memory[card], memory_gb or 0.0)]
+    sizes = [aliases.memory[card][1] for card in cards]
+    if sizes and not _near(max(sizes), min(sizes)):
+        return ()
+    known = all_gpus()
+    return tuple(sorted(cards, key=lambda card: (known[card].bf16_tflops or 0.0, card)))
 
 
 @cache

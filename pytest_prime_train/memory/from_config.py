@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pytest_prime_train.memory.gpus import Gpu
 from pytest_prime_train.memory.lora import adapted_modules
@@ -22,9 +22,11 @@ from pytest_prime_train.memory.shapes import (
     TrainerShape,
 )
 from pytest_prime_train.memory.versions import at_least, has_own_code, implementation
-from pytest_prime_train.models.compat import Asked
 from pytest_prime_train.models.facts import ModelFacts, Unknown
 from pytest_prime_train.models.find import find
+
+if TYPE_CHECKING:
+    from pytest_prime_train.models.compat import Asked
 
 KeyPath = tuple[str | int, ...]
 MAX_EP = 8
@@ -286,7 +288,10 @@ def _deployment(config: ConfigLike, num_gpus: int | None, notes: _Notes) -> _Pla
             multi_node=True,
             dp_replicate=nodes // group if group else None,
         )
-    train = num_gpus or _gpus_of(config, "deployment.num_train_gpus", "trainer_gpu_ids")
+    key = "deployment.num_train_gpus"
+    if config.get(key) is None:  # in sft up to v0.8.0
+        key = "deployment.num_gpus"
+    train = num_gpus or _gpus_of(config, key, "trainer_gpu_ids")
     infer = 0
     if config.inference:
         infer = _gpus_of(config, "deployment.num_infer_gpus", "inference_gpu_ids")
@@ -524,6 +529,8 @@ def asked_of(config: ConfigLike, run: RunShape) -> tuple[ModelFacts, Asked] | No
         if inference is None:
             return None
         return inference.model, _asked_of_server(config, inference)
+    from pytest_prime_train.models.compat import Asked
+
     block, facts = config.trainer, trainer.model
     selective = block.get("model.ac.mode") == "selective"
     asked = _asked_of_server(config, inference) if inference is not None else Asked()
@@ -556,6 +563,8 @@ def asked_of(config: ConfigLike, run: RunShape) -> tuple[ModelFacts, Asked] | No
 
 
 def _asked_of_server(config: ConfigLike, inference: InferenceShape) -> Asked:
+    from pytest_prime_train.models.compat import Asked
+
     server = _Server(config)
     return Asked(
         max_model_len=inference.max_model_len,

@@ -102,21 +102,22 @@ class RunEstimate:
         }
 
 
-def estimate_run(run: RunShape, gpu: Gpu) -> RunEstimate:
+def estimate_run(run: RunShape, gpu: Gpu, *, memory: MemoryEstimate | None = None) -> RunEstimate:
     """Estimate a whole run on one card.
 
     Args:
         run: What the config asks for.
         gpu: The card.
+        memory: The trainer's memory where it is known: it is the same on many cards.
     """
     assumptions, unknown = list(run.assumptions), list(run.unknown)
     verdicts: list[Verdict] = ["unknown"] if run.unknown else []
-    memory = speed = server = None
+    speed = server = None
     trainer_says: Verdict | None = None
     server_says: Verdict | None = None
     disk = export = host = step = None
     if run.trainer is not None:
-        memory = estimate(run.trainer)
+        memory = memory or estimate(run.trainer)
         trainer_says = _on_card(trainer_verdict(memory, gpu.usable_gib), gpu)
         verdicts.append(trainer_says)
         speed = estimate_speed(run.trainer, gpu)

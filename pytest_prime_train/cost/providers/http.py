@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pytest_prime_train.cost.offers import Offer, loads, text_of
+from pytest_prime_train.cost.offers import SourceResult, loads, text_of
 
 if TYPE_CHECKING:
     import requests
+
+__all__ = ["Client", "SourceError", "SourceResult", "clean_key"]
 
 _AGAIN = frozenset((429, 500, 502, 503, 504))
 _TRIES = 3
@@ -32,24 +34,6 @@ class SourceError(Exception):
     def __init__(self, message: str, *, final: bool = False) -> None:
         super().__init__(message)
         self.final = final
-
-
-class SourceResult(NamedTuple):
-    """What a source gave.
-
-    Attributes:
-        name: The source.
-        fetched_at: When, ISO 8601 in UTC; of a snapshot its day.
-        status: ``ok``, or ``partial`` or ``failed`` with the reason.
-        offers: What it offers.
-        notes: Items that could not be read, and other things to know.
-    """
-
-    name: str
-    fetched_at: str
-    status: str
-    offers: list[Offer]
-    notes: list[str]
 
 
 def clean_key(key: str, place: str) -> str:

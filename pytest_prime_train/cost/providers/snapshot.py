@@ -8,8 +8,14 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from pytest_prime_train.cost.offers import NOT_CUDA, UNKNOWN_GPU, Offer, is_cuda, usable_gib
-from pytest_prime_train.cost.providers.http import SourceResult
+from pytest_prime_train.cost.offers import (
+    NOT_CUDA,
+    UNKNOWN_GPU,
+    Offer,
+    SourceResult,
+    is_cuda,
+    usable_gib,
+)
 from pytest_prime_train.memory.gpus import all_gpus
 
 NAME = "snapshot"
