@@ -1,0 +1,1 @@
+"""Whether a run still learns: what its metrics say while it goes on."""
