@@ -18,6 +18,7 @@ __all__ = [
     "__version__",
     "check",
     "check_file",
+    "diagnose",
     "estimate_memory",
     "expected_cost",
     "find_files",
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pytest_prime_train.estimates import estimate_memory
     from pytest_prime_train.findings import Finding, Location, Severity, UsageError
     from pytest_prime_train.migrations.api import migrate
+    from pytest_prime_train.profiler.api import diagnose
 
 _HOMES = {
     "FileReport": "checker",
@@ -48,6 +50,7 @@ _HOMES = {
     "UsageError": "findings",
     "check": "checker",
     "check_file": "checker",
+    "diagnose": "profiler.api",
     "estimate_memory": "estimates",
     "expected_cost": "cost.expected",
     "find_files": "checker",

@@ -15,7 +15,11 @@ import pytest
 from conftest import ROOT, copy_of_the_project
 
 SCRIPTS = Path(sys.executable).parent
-HOOKS = {"prime-rl-check": "check", "prime-rl-migrate": "migrate"}
+HOOKS = {
+    "prime-rl-check": "check",
+    "prime-rl-migrate": "migrate",
+    "prime-rl-dry-run": "dry_run",
+}
 """Every hook that is tested, here or in test_migrate_hook.py, with its module in hooks/."""
 
 GOOD = (ROOT / "examples" / "sft.toml").read_text(encoding="utf-8")
@@ -122,6 +126,44 @@ def test_of_many_files_the_bad_one_is_named(repository: Repository) -> None:
     assert re.findall(r"^\S+: error", done.stdout, re.MULTILINE) == [
         f"{names[41]}:{BAD_LINE}:1: error"
     ]
+
+
+def test_fixes_are_written_and_have_to_be_staged(repository: Repository) -> None:
+    repository.install("--fix", "--unsafe-fixes")
+    path = repository.write("sft.toml", BAD)
+    done = repository.commit("sft.toml")
+    assert done.returncode == 1
+    assert "1 finding fixed in 1 file" in done.stdout
+    assert "files were modified by this hook" in done.stdout
+    assert path.read_text(encoding="utf-8") == GOOD
+    done = repository.commit("sft.toml")
+    assert done.returncode == 0, done.stdout
+    assert repository.commits() == 1
+
+
+def test_a_baseline_lets_pass_what_was_there(repository: Repository) -> None:
+    repository.install("--baseline=known.json")
+    repository.write("old.toml", BAD)
+    done = repository.run(
+        SCRIPTS / "prime-train", "baseline", "write", ".", "--baseline=known.json"
+    )
+    assert done.returncode == 0, done.stdout
+    assert repository.commit("old.toml").returncode == 0
+    repository.write("new.toml", BAD)
+    done = repository.commit("new.toml")
+    assert done.returncode == 1
+    assert f"new.toml:{BAD_LINE}:1: error" in done.stdout
+    assert "old.toml" not in done.stdout
+
+
+def test_infos_are_shown_where_they_are_asked_for(repository: Repository) -> None:
+    text = (ROOT / "examples" / "rl.toml").read_text(encoding="utf-8")
+    path = repository.write("rl.toml", text)
+    done = repository.run(SCRIPTS / "prime-rl-check", path)
+    assert (done.returncode, done.stdout) == (0, "")
+    done = repository.run(SCRIPTS / "prime-rl-check", "--show-infos", path)
+    assert done.returncode == 0
+    assert "info unchecked-taskset" in done.stdout
 
 
 def test_other_files_do_not_concern_the_hook(repository: Repository) -> None:
@@ -393,3 +435,13 @@ def test_a_clean_check_loads_the_standard_library_only(tmp_path: Path) -> None:
     slow = {"argparse", "dataclasses", "json", "importlib.metadata", "inspect", "difflib"}
     assert slow.isdisjoint(done.stdout.split())
     assert "pytest_prime_train.report" not in done.stdout.split()
+    rare = (
+        "suppressions",
+        "baseline",
+        "looked_for",
+        "fixing",
+        "on_request",
+        "migrations",
+        "composed",
+    )
+    assert {f"pytest_prime_train.{name}" for name in rare}.isdisjoint(done.stdout.split())

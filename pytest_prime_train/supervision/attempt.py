@@ -1,0 +1,185 @@
+"""One launch of prime-rl, from its start to the end of its last process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from pytest_prime_train.supervision import nanny
+from pytest_prime_train.supervision.failures import Cause, classify
+from pytest_prime_train.supervision.joblogs import JobLogs
+from pytest_prime_train.supervision.processes import Tree
+from pytest_prime_train.supervision.progress import Progress
+
+# Between two looks at the processes of the machine at least, and at most so much of a core.
+_LOOK_S = 1.0
+_SHARE_OF_CORE = 0.004
+# A part that ended by itself is given this long to be missed by the rest of the run.
+_PART_GRACE_S = 60.0
+_END_S = 20.0
+# What shells and the parent of the launch report for a process that a signal has ended.
+_SIGNALLED = 128
+
+
+class Ended(NamedTuple):
+    """How a launch ended.
+
+    Attributes:
+        cause: Why.
+        exit_code: Of the launcher; ``None`` where the runner ended it.
+        seconds: How long it ran.
+        last_step: Last step that it reached; -1 for none.
+    """
+
+    cause: Cause
+    exit_code: int | None
+    seconds: float
+    last_step: int
+
+
+class Attempt:
+    """A launch under way.
+
+    Args:
+        command: The command.
+        environment: Variables besides those of the runner.
+        run_dir: Directory of the run.
+        log: File for what the launcher writes.
+        tree: The processes of the run.
+        progress: How far the run is.
+        hang_timeout: Seconds without a step that are a hang; ``None`` works it out.
+
+    Raises:
+        OSError: The command cannot be started.
+    """
+
+    def __init__(
+        self,
+        command: tuple[str, ...],
+        environment: dict[str, str],
+        run_dir: Path,
+        log: Path,
+        tree: Tree,
+        progress: Progress,
+        hang_timeout: float | None,
+    ) -> None:
+        if shutil.which(command[0]) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+        self._tree = tree
+        self._progress = progress
+        self._hang_timeout = hang_timeout
+        progress.begin_attempt()
+        self._logs = JobLogs(run_dir, log)
+        self._began = time.monotonic()
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                (sys.executable, "-I", "-S", nanny.__file__, *command),
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
+                start_new_session=True,
+            )
+        # Nothing is started before it is written down below whom to look for it.
+        tree.refresh()
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError), self._process.stdin as leave:
+            leave.write(b"g")
+        self._next_look = 0.0
+        self._parts: dict[int, str] = {}
+        self._missing_since: float | None = None
+        self._missing = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self._began
+
+    def poll(self) -> Ended | None:
+        """Look at it once; how it ended, if it did."""
+        if self._progress.poll():
+            self._missing_since = None
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._look()
+            took = time.monotonic() - now
+            self._next_look = now + max(_LOOK_S, took / _SHARE_OF_CORE)
+        code = self._process.poll()
+        if code is not None:
+            return self._ended(code if code <= _SIGNALLED else _SIGNALLED - code)
+        return self._stuck()
+
+    def _look(self) -> None:
+        self._tree.refresh()
+        self._tree.reap()
+        launcher = self._launcher()
+        parts = {one.pid: one.name for one in self._tree.known.values() if one.parent in launcher}
+        gone = self._parts.keys() - self._tree.known.keys()
+        if gone and self._missing_since is None:
+            self._missing_since = time.monotonic()
+            self._missing = ", ".join(sorted(self._parts[pid] for pid in gone))
+        self._parts = parts
+
+    def _launcher(self) -> set[int]:
+        """The launcher, and what it was started through: ``uv run`` has one child alone."""
+        found = {self._process.pid}
+        children = [one.pid for one in self._tree.known.values() if one.parent in found]
+        while len(children) == 1:
+            found.add(children[0])
+            children = [one.pid for one in self._tree.known.values() if one.parent == children[0]]
+        return found
+
+    def _stuck(self) -> Ended | None:
+        still = self._progress.stuck_s()
+        patience = self._hang_timeout or self._progress.patience_s()
+        if still > patience:
+            line = f"no step for {still:.0f} s, after step {self._progress.step}"
+            return self._give_up(Cause("hang", line))
+        if self._missing_since is not None:
+            waited = time.monotonic() - self._missing_since
+            if waited > min(patience, _PART_GRACE_S) and still > waited - _LOOK_S:
+                line = f"{self._missing} ended by itself, and no step was done for {still:.0f} s"
+                return self._give_up(Cause("part-ended", line))
+        return None
+
+    def _give_up(self, cause: Cause) -> Ended:
+        self.end(_END_S)
+        told = classify(self._logs.texts())
+        if told.kind not in ("unknown", "hardware"):
+            cause = told  # A hang has a reason that was written down before.
+        return Ended(cause, None, self.seconds, self._progress.trainer_step)
+
+    def _ended(self, code: int) -> Ended:
+        self._tree.refresh()
+        self._tree.end(0.0 if code < 0 else _END_S)
+        self._progress.poll()
+        if code == 0:
+            cause = Cause("finished")
+        else:
+            cause = classify(self._logs.texts(), ended_by_signal=-code if code < 0 else 0)
+        return Ended(cause, code, self.seconds, self._progress.trainer_step)
+
+    def end(self, grace_s: float, tick: Callable[[], None] | None = None) -> None:
+        """End it, and everything that belongs to it.
+
+        Args:
+            grace_s: Seconds between asking and killing.
+            tick: Called once between the two.
+        """
+        self._tree.refresh()
+        if tick is not None:
+            tick()
+        self._tree.end(grace_s)
+        try:
+            self._process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,467 @@
+"""Supervised runs of a stand-in for prime-rl, with what rented machines do to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, NamedTuple
+
+import psutil
+import pytest
+
+from conftest import ROOT
+from standin_rl import state_after
+
+STANDIN = ROOT / "tests" / "standin_rl.py"
+STEPS = 20
+CONFIG = f"""\
+output_dir = "outputs"
+max_steps = {STEPS}
+
+[run]
+name = "math"
+
+[model]
+name = "Qwen/Qwen3-0.6B"
+
+[ckpt]
+interval = 5
+keep_last = 3
+
+[trainer]
+
+[orchestrator]
+batch_size = 64
+group_size = 8
+
+[[orchestrator.train.source]]
+env.taskset.id = "reverse-text"
+
+[inference]
+"""
+OLD_CONFIG = f"""\
+output_dir = "outputs/math"
+max_steps = {STEPS}
+
+[model]
+name = "Qwen/Qwen3-0.6B"
+
+[ckpt]
+interval = 5
+keep_last = 3
+
+[trainer]
+
+[orchestrator]
+batch_size = 64
+rollouts_per_example = 8
+
+[[orchestrator.train.env]]
+id = "reverse-text"
+
+[inference]
+"""
+SECRET = "sk-" + "canary0123456789" * 2
+
+
+class Result(NamedTuple):
+    """How a runner ended.
+
+    Attributes:
+        code: Its exit code.
+        said: All that it wrote.
+    """
+
+    code: int
+    said: str
+
+
+class Place:
+    """A folder with a config, in which runs are launched.
+
+    Attributes:
+        folder: The folder.
+        run_dir: Directory of the run.
+    """
+
+    def __init__(self, folder: Path, version: str = "main") -> None:
+        self.folder = folder
+        self.version = version
+        self.run_dir = folder / "outputs" / "math"
+        is_old = version in ("v0.6.0", "v0.8.0")
+        (folder / "rl.toml").write_text(OLD_CONFIG if version == "v0.6.0" else CONFIG)
+        if version == "v0.8.0":
+            text = CONFIG.replace('"outputs"', '"outputs/math"').replace(
+                '[run]\nname = "math"\n\n', ""
+            )
+            (folder / "rl.toml").write_text(text)
+        self.options = ["--prime-rl-version", version] if is_old else []
+
+    def command(self, *options: str) -> list[str]:
+        launcher = shlex.join([sys.executable, str(STANDIN)])
+        return [
+            sys.executable, "-m", "pytest_prime_train.run", "rl.toml", "--command", launcher,
+            "--poll", "0.05", "--backoff", "0.05", *self.options, *options,
+        ]  # fmt: skip
+
+    def start(self, *options: str, faults: list[dict[str, Any]] | None = None, step_s: float = 0.03,
+              **more: str) -> subprocess.Popen[str]:  # fmt: skip
+        environment = {
+            **os.environ,
+            "XDG_STATE_HOME": str(self.folder / "state"),
+            "STANDIN_VERSION": self.version,
+            "STANDIN_STEP_S": str(step_s),
+            "STANDIN_FAULTS": json.dumps(faults or []),
+            **more,
+        }
+        return subprocess.Popen(
+            self.command(*options),
+            cwd=self.folder,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def run(self, *options: str, faults: list[dict[str, Any]] | None = None) -> Result:
+        return finish(self.start(*options, faults=faults))
+
+    def trained(self) -> int:
+        try:
+            return int((self.run_dir / "trained").read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def wait_for(self, is_there: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not is_there():
+            assert time.monotonic() < deadline, "it never happened"
+            time.sleep(0.01)
+
+    def is_finished_as_if_unbroken(self) -> bool:
+        return (self.run_dir / "final_state").read_text() == state_after(STEPS)
+
+    def processes(self) -> list[psutil.Process]:
+        """What of the stand-in lives: by its folder, since titles overwrite command lines."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.cwd() == str(self.folder) and process.status() != "zombie":
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+def finish(process: subprocess.Popen[str]) -> Result:
+    said, _ = process.communicate(timeout=120)
+    assert "Traceback (most recent call last)" not in said, said
+    return Result(process.returncode, said)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    made = Place(tmp_path)
+    yield made
+    left = made.processes()
+    for process in left:
+        process.kill()
+    assert left == []
+
+
+def fault(who: str, step: int, do: str, launch: int | None = 1) -> dict[str, Any]:
+    return {"who": who, "step": step, "do": do, "launch": launch}
+
+
+@pytest.mark.parametrize("version", ["v0.6.0", "v0.8.0", "main"])
+def test_a_run_of_every_version_is_resumed_as_if_it_was_never_broken(
+    version: str, tmp_path: Path
+) -> None:
+    place = Place(tmp_path, version)
+    result = place.run(faults=[fault("trainer", 12, "kill")])
+    assert result.code == 0, result.said
+    assert "launch 2: from step 10" in result.said
+    assert place.is_finished_as_if_unbroken()
+
+
+@pytest.mark.parametrize(
+    ("faults", "resumed"),
+    [
+        ([fault("trainer", 8, "nccl")], "from step 5"),
+        ([fault("orchestrator", 8, "odd")], "from step 5"),
+        ([fault("launcher", 8, "kill")], "launch 2: from step"),
+        ([fault("inference", 8, "kill")], "from step 5"),
+        ([fault("env", 8, "odd")], "from step 5"),
+        ([fault("save", 10, "kill")], "from step 5"),
+        ([fault("trainer", 3, "kill")], "from scratch"),
+        ([fault("trainer", 8, "nccl"), fault("save", 10, "kill", 2)], "launch 3: from step 5"),
+    ],
+)
+def test_what_can_be_survived_is_survived(
+    place: Place, faults: list[dict[str, Any]], resumed: str
+) -> None:
+    result = place.run(faults=faults)
+    assert result.code == 0, result.said
+    assert resumed in result.said
+    assert place.is_finished_as_if_unbroken()
+
+
+@pytest.mark.parametrize(
+    ("do", "code", "says"),
+    [
+        ("oom", 11, "prime-train memory"),
+        ("full", 12, "--free-disk"),
+        ("refused", 10, "prime-train validate"),
+        ("empty", 17, "environments"),
+    ],
+)
+def test_what_would_only_happen_again_is_not_tried_again(
+    place: Place, do: str, code: int, says: str
+) -> None:
+    result = place.run(faults=[fault("trainer", 7, do, None)])
+    assert result.code == code, result.said
+    assert "launch 2" not in result.said
+    assert says in result.said
+
+
+def test_the_same_failure_at_the_same_step_is_a_crash_loop(place: Place) -> None:
+    result = place.run(faults=[fault("trainer", 7, "odd", None)])
+    assert result.code == 15
+    assert "something nobody has seen before" in result.said
+    assert "launch 4" not in result.said
+
+
+def test_failures_without_progress_are_given_up(place: Place) -> None:
+    result = place.run("--max-restarts", "2", faults=[fault("trainer", 1, "nccl", None)])
+    assert result.code == 14
+    assert "launch 4" not in result.said
+
+
+@pytest.mark.parametrize("who", ["trainer", "orchestrator"])
+def test_a_hang_is_no_step_however_much_is_logged(place: Place, who: str) -> None:
+    result = place.run("--hang-timeout", "1.5", faults=[fault(who, 8, "hang")])
+    assert result.code == 0, result.said
+    assert "hang: no step for" in result.said
+    assert place.is_finished_as_if_unbroken()
+
+
+def test_a_part_that_ends_by_itself_is_missed(place: Place) -> None:
+    """prime-rl notes that inference has ended with code 0, and waits for it for ever."""
+    faults = [fault("inference", 8, "exit 0"), fault("orchestrator", 9, "hang")]
+    result = place.run("--hang-timeout", "2", faults=faults)
+    assert result.code == 0, result.said
+    assert place.is_finished_as_if_unbroken()
+
+
+def test_a_step_that_cannot_be_resumed_is_moved_aside_and_the_one_before_is_taken(
+    place: Place,
+) -> None:
+    place.run(faults=[fault("trainer", 12, "refused")])
+    # Nothing tells that this is missing but the attempt to load it.
+    state = place.run_dir / "checkpoints" / "step_10" / "trainer" / "dataloader" / "rank_0.pt"
+    state.unlink()
+    result = place.run()
+    assert "launch 1: from step 10" in result.said
+    assert "moved step_10 aside: prime-rl could not resume it" in result.said
+    assert "launch 2: from step 5" in result.said
+    assert result.code == 0, result.said
+    assert place.is_finished_as_if_unbroken()
+
+
+def test_names_that_prime_rl_cannot_read_are_moved_aside(place: Place) -> None:
+    assert place.run(faults=[fault("trainer", 12, "refused")]).code == 10
+    (place.run_dir / "checkpoints" / "step_12.tmp").mkdir()
+    result = place.run()
+    assert result.code == 0, result.said
+    assert "moved step_12.tmp aside" in result.said
+
+
+def test_a_killed_runner_leaves_nothing_that_the_next_one_does_not_find(place: Place) -> None:
+    first = place.start(step_s=0.1)
+    place.wait_for(lambda: place.trained() >= 6)
+    first.kill()
+    first.communicate()
+    assert place.processes()
+    result = place.run()
+    assert result.code == 0, result.said
+    assert "ending what an earlier launch left behind" in result.said
+    assert place.is_finished_as_if_unbroken()
+
+
+def test_a_second_runner_on_the_same_run_is_refused(place: Place) -> None:
+    first = place.start(step_s=0.1)
+    place.wait_for(lambda: place.trained() >= 1)
+    second = place.run()
+    assert second.code == 3
+    assert "another runner" in second.said
+    assert finish(first).code == 0
+    assert place.is_finished_as_if_unbroken()
+
+
+def test_a_notice_leaves_in_time_with_what_is_complete_in_the_store(
+    place: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = f"file://{tmp_path_factory.mktemp('store')}"
+    first = place.start("--backup", store, step_s=0.1)
+    place.wait_for((place.run_dir / "checkpoints/step_5/trainer/.metadata").exists)
+    place.wait_for(lambda: place.trained() >= 6)
+    first.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    result = finish(first)
+    assert time.monotonic() - began < 5
+    assert result.code == 75, result.said
+    backed_up = re.search(r"backed up (\d+)", result.said)
+    assert backed_up is not None
+    shutil.rmtree(place.run_dir)  # Another machine.
+    result = place.run("--backup", store)
+    assert result.code == 0, result.said
+    assert f"restoring step {backed_up[1]}" in result.said
+    assert place.is_finished_as_if_unbroken()
+
+
+def test_everything_that_is_complete_is_in_the_store_at_the_end(
+    place: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = f"file://{tmp_path_factory.mktemp('store')}"
+    result = place.run("--backup", store)
+    assert result.code == 0, result.said
+    assert "backed up 20" in result.said
+
+
+def test_ctrl_c_ends_it_orderly(place: Place) -> None:
+    runner = place.start(step_s=0.1)
+    place.wait_for(lambda: place.trained() >= 2)
+    runner.send_signal(signal.SIGINT)
+    result = finish(runner)
+    assert result.code == 130
+    assert "interrupted" in result.said
+
+
+def test_ctrl_c_twice_ends_it_at_once(place: Place) -> None:
+    runner = place.start(step_s=0.1, faults=[fault("trainer", 3, "hang")])
+    place.wait_for(lambda: place.trained() >= 2)
+    runner.send_signal(signal.SIGINT)
+    time.sleep(0.01)
+    runner.send_signal(signal.SIGINT)
+    assert finish(runner).code == 130
+
+
+class _Metadata(BaseHTTPRequestHandler):
+    """The service of a machine of Google's that is preempted."""
+
+    def do_GET(self) -> None:
+        body = b"TRUE" if "preempted" in self.path else b"no"
+        self.send_response(200 if "preempted" in self.path else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_providers_notice_is_heard(place: Place) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Metadata)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        address = f"http://127.0.0.1:{server.server_port}"
+        result = finish(place.start("--metadata-url", address, step_s=0.5))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert result.code == 75
+    assert "Google Compute Engine: preempted" in result.said
+
+
+def test_errors_of_the_checks_stop_it_before_anything_is_launched(place: Place) -> None:
+    config = place.folder / "rl.toml"
+    config.write_text(CONFIG.replace("group_size = 8", "rollouts_per_example = 8"))
+    result = place.run()
+    assert result.code == 1
+    assert "rollouts_per_example" in result.said
+    assert not (place.folder / "outputs").exists()
+
+
+def test_a_run_without_a_name_gets_one_that_stays(place: Place) -> None:
+    config = place.folder / "rl.toml"
+    config.write_text(CONFIG.replace('[run]\nname = "math"\n', ""))
+    place.run_dir = place.folder / "outputs" / "rl"
+    assert place.run(faults=[fault("trainer", 12, "refused")]).code == 10
+    result = place.run()
+    assert result.code == 0, result.said
+    assert "launched as rl so that it can be resumed" in result.said
+    assert "from step 10" in result.said
+    assert place.is_finished_as_if_unbroken()
+
+
+def test_a_dry_run_writes_nothing_and_says_what_would_be_launched(place: Place) -> None:
+    result = place.run("--dry-run")
+    assert result.code == 0, result.said
+    assert "--run.name" not in result.said
+    for line in ("command", "begins     from scratch", "disk", "backup     none"):
+        assert line in result.said
+    assert not (place.folder / "outputs").exists()
+
+
+def test_the_dry_run_of_a_hook_and_of_the_runner_say_the_same(place: Place) -> None:
+    runner = subprocess.run(
+        [sys.executable, "-m", "pytest_prime_train.run", "rl.toml", "--dry-run"],
+        cwd=place.folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    hook = subprocess.run(
+        [Path(sys.executable).parent / "prime-rl-dry-run", "rl.toml"],
+        cwd=place.folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    console = subprocess.run(
+        [Path(sys.executable).parent / "prime-train", "run", "rl.toml", "--dry-run"],
+        cwd=place.folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert runner.returncode == hook.returncode == console.returncode == 0, hook.stderr
+    assert runner.stdout == hook.stdout == console.stdout
+
+
+def test_no_secret_of_a_config_or_of_the_environment_is_said_or_kept(place: Place) -> None:
+    config = place.folder / "rl.toml"
+    config.write_text(f'{CONFIG}\n[env_vars]\nWANDB_API_KEY = "{SECRET}"\n')
+    faults = [fault("trainer", 3, "odd", None)]
+    runner = place.start("--no-preflight", OPENAI_API_KEY=SECRET, faults=faults)
+    result = finish(runner)
+    assert SECRET not in result.said
+    kept = [*place.folder.glob("state/**/*"), *place.folder.glob("outputs/.prime-train/**/*")]
+    assert len(kept) > 3
+    for path in kept:
+        if path.is_file():
+            assert SECRET.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["missing.toml"], "missing.toml"),
+        (["rl.toml", "--resume", "soon"], "--resume"),
+        (["rl.toml", "--hang-timeout", "0"], "--hang-timeout"),
+        (["rl.toml", "--nonsense"], "--nonsense"),
+        (["rl.toml", "--backup", "gopher://x"], "gopher"),
+        (["rl.toml", "--resume", "7"], "step 7"),
+        (["."], "directory"),
+    ],
+)
+def test_wrong_use_is_one_sentence(place: Place, arguments: list[str], says: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest_prime_train.run", *arguments],
+        cwd=place.folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode in (2, 13)
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
