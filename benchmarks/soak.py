@@ -76,7 +76,8 @@ def main() -> None:
     given = parser.parse_args()
     text = RESULTS.read_text(encoding="utf-8")
     known = LINE.search(text)
-    seed, total, failed = 0, 0, []
+    seed, total = 0, 0
+    failed: list[str] = []
     if given.resume and known is not None:
         seed, total = int(known[1]), int(known[2])
         failed = [] if known[3] == "none" else known[3].split(", ")

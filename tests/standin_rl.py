@@ -10,7 +10,8 @@ something was lost or done twice.
 
 Variables: ``STANDIN_VERSION``, ``STANDIN_STEP_S`` (seconds of a step), and ``STANDIN_FAULTS``, a
 list of ``{"who", "step", "do", "launch"}``, where ``who`` is launcher, inference, env,
-orchestrator, trainer or save, and ``launch`` is the number of the launch (all without it).
+orchestrator, trainer, gradient or save, and ``launch`` is the number of the launch (all without
+it).
 """
 
 from __future__ import annotations
@@ -347,6 +348,7 @@ def train(run: Run) -> int:
             return 1
         with zipfile.ZipFile(part / "dataloader" / "rank_0.pt") as saved:
             state = saved.read("archive/data/0").decode()
+    explodes = False
     for step in range(run.start + 1, run.steps + 1):
         while read_number(run.path / "batch") < step:
             time.sleep(POLL_S)
@@ -355,6 +357,8 @@ def train(run: Run) -> int:
         state = chain(state, step)
         times = {"time/step": 2 * STEP_S, "time/wait_for_batch": STEP_S}
         times |= {"time/forward_backward": STEP_S, "perf/throughput": 12345.0}
+        explodes = explodes or run.fault("gradient", step) == "explode"
+        times["optim/grad_norm"] = 900.0 if explodes else 0.3 + 0.01 * (step % 7)
         metrics(run.path, step, **times)
         if run.saves_at(step):
             save(run, step, state)

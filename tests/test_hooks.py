@@ -20,7 +20,7 @@ HOOKS = {
     "prime-rl-migrate": "migrate",
     "prime-rl-dry-run": "dry_run",
 }
-"""Every hook that is tested, here or in test_migrate_hook.py, with its module in hooks/."""
+"""Every hook that is tested, here or in a file of its own, with its module in hooks/."""
 
 GOOD = (ROOT / "examples" / "sft.toml").read_text(encoding="utf-8")
 BAD = GOOD.replace("max_steps", "max_stepz")

@@ -339,6 +339,48 @@ def test_everything_that_is_complete_is_in_the_store_at_the_end(
     assert "backed up 20" in result.said
 
 
+def test_a_full_disk_is_freed_of_what_is_safe_in_the_store(
+    place: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    config = place.folder / "rl.toml"
+    config.write_text(CONFIG.replace("keep_last = 3\n", ""))
+    store = f"file://{tmp_path_factory.mktemp('store')}"
+    assert place.run("--backup", store, faults=[fault("trainer", 17, "refused")]).code == 10
+    (place.run_dir / "checkpoints" / "step_1").symlink_to("step_10")
+    full = [fault("trainer", 17, "full", 2)]
+    result = place.run("--backup", store, "--free-disk", faults=full)
+    assert result.code == 0, result.said
+    assert "steps 5, verified in the store before" in result.said
+    checkpoints = place.run_dir / "checkpoints"
+    assert not (checkpoints / "step_5").exists()
+    assert (checkpoints / "step_10").exists()
+    assert place.is_finished_as_if_unbroken()
+
+
+def test_without_a_store_nothing_is_deleted(place: Place) -> None:
+    result = place.run("--free-disk", faults=[fault("trainer", 17, "full")])
+    assert result.code == 12
+    assert (place.run_dir / "checkpoints" / "step_5").exists()
+
+
+@pytest.mark.parametrize(("answer", "code"), [("warn", 0), ("stop", 18), ("step-back", 0)])
+def test_a_run_that_no_longer_learns_is_told_stopped_or_stepped_back(
+    place: Place, answer: str, code: int
+) -> None:
+    config = place.folder / "rl.toml"
+    text = CONFIG.replace("max_steps = 20", "max_steps = 60").replace("keep_last = 3", "")
+    config.write_text(text)
+    explodes = {"who": "gradient", "step": 40, "do": "explode", "launch": 1}
+    result = place.run("--on-unhealthy", answer, faults=[explodes])
+    assert result.code == code, result.said
+    assert "alert gradient-explodes" in result.said
+    if answer == "step-back":
+        assert "stepping back to a checkpoint of step" in result.said
+        assert "launch 2: from step" in result.said
+    else:
+        assert "launch 2" not in result.said
+
+
 def test_ctrl_c_ends_it_orderly(place: Place) -> None:
     runner = place.start(step_s=0.1)
     place.wait_for(lambda: place.trained() >= 2)

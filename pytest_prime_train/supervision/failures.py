@@ -148,6 +148,7 @@ _SIGNS: Final = (
         r"(?:is not|not) supported (?:for|by|on|with) (?:this|the) "
         r"(?:model|GPU|device|architecture|platform)",
         r"must be divisible by",
+        r"(?:only|not) supported on GPUs|requires? (?:a )?(?:CUDA )?compute capability",
         r"trust_remote_code=True",
         r"unsupported (?:quantization|dtype|attention|architecture)",
         r"Model architectures? .{0,120}(?:not supported|are not supported|failed to be inspected)",
