@@ -82,6 +82,16 @@ def test_scrapes_of_an_engine_stand_in_for_wandb(tmp_path: Path) -> None:
     assert found.verdict == "inference-capacity"
 
 
+def test_a_history_with_a_clock_of_its_own_still_counts(tmp_path: Path) -> None:
+    write_clear(tmp_path, "inference-cap")
+    path = tmp_path / "wandb-history.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    first = rows[0]["_timestamp"] - 1
+    later = [{**row, "_timestamp": row["_timestamp"] - first} for row in rows]
+    path.write_text("".join(json.dumps(row) + "\n" for row in later))
+    assert diagnose(tmp_path).verdict == "inference-cap"
+
+
 def test_few_steps_say_nothing(tmp_path: Path) -> None:
     write_clear(tmp_path, "trainer")
     path = tmp_path / "metrics.jsonl"

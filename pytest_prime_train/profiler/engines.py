@@ -86,6 +86,9 @@ class _Series:
             for index, moment in enumerate(gauges.times)
             if moment != moment or low <= moment <= high
         ]
+        if not self.inside:
+            # The history has a clock of its own, or the steps are of another launch.
+            self.inside = list(range(len(gauges)))
         self.all = range(len(gauges))
 
     def engine(self, names: tuple[str, ...], endings: tuple[str, ...]) -> array[float] | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -25,8 +25,6 @@ _SHARE_OF_CORE = 0.004
 # A part that ended by itself is given this long to be missed by the rest of the run.
 _PART_GRACE_S = 60.0
 _END_S = 20.0
-# What shells and the parent of the launch report for a process that a signal has ended.
-_SIGNALLED = 128
 
 
 class Ended(NamedTuple):
@@ -79,15 +77,21 @@ class Attempt:
         progress.begin_attempt()
         self._logs = JobLogs(run_dir, log)
         self._began = time.monotonic()
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                (sys.executable, "-I", "-S", nanny.__file__, *command),
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **environment},
-                start_new_session=True,
-            )
+        self._told, told = os.pipe()
+        os.set_blocking(self._told, False)
+        try:
+            with log.open("wb") as output:
+                self._process = subprocess.Popen(
+                    (sys.executable, "-I", "-S", nanny.__file__, str(told), *command),
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **environment},
+                    pass_fds=(told,),
+                    start_new_session=True,
+                )
+        finally:
+            os.close(told)
         # Nothing is started before it is written down below whom to look for it.
         tree.refresh()
         assert self._process.stdin is not None
@@ -112,10 +116,19 @@ class Attempt:
             self._look()
             took = time.monotonic() - now
             self._next_look = now + max(_LOOK_S, took / _SHARE_OF_CORE)
-        code = self._process.poll()
+        code = self._code()
         if code is not None:
-            return self._ended(code if code <= _SIGNALLED else _SIGNALLED - code)
+            return self._ended(code)
         return self._stuck()
+
+    def _code(self) -> int | None:
+        """How the command ended, negative for a signal; ``None`` while it lives."""
+        try:
+            told = os.read(self._told, 16)
+        except BlockingIOError:
+            return None
+        # Nobody tells it any more where its parent was killed.
+        return int(told) if told else -signal.SIGKILL
 
     def _look(self) -> None:
         self._tree.refresh()
@@ -158,8 +171,7 @@ class Attempt:
         return Ended(cause, None, self.seconds, self._progress.trainer_step)
 
     def _ended(self, code: int) -> Ended:
-        self._tree.refresh()
-        self._tree.end(0.0 if code < 0 else _END_S)
+        self.end(0.0 if code < 0 else _END_S)
         self._progress.poll()
         if code == 0:
             cause = Cause("finished")
@@ -167,19 +179,18 @@ class Attempt:
             cause = classify(self._logs.texts(), ended_by_signal=-code if code < 0 else 0)
         return Ended(cause, code, self.seconds, self._progress.trainer_step)
 
-    def end(self, grace_s: float, tick: Callable[[], None] | None = None) -> None:
+    def end(self, grace_s: float) -> None:
         """End it, and everything that belongs to it.
 
         Args:
             grace_s: Seconds between asking and killing.
-            tick: Called once between the two.
         """
-        self._tree.refresh()
-        if tick is not None:
-            tick()
         self._tree.end(grace_s)
         try:
             self._process.wait(2.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._told >= 0:
+            os.close(self._told)
+            self._told = -1

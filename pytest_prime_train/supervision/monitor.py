@@ -8,17 +8,16 @@ from pathlib import Path
 from pytest_prime_train.health.watch import Alert, Watch
 from pytest_prime_train.profiler.live import LiveProfile
 
-_EVERY_S = 2.0
-
-
 class Monitor:
     """Follows the metrics of a run.
 
     Args:
         run_dir: Its directory, which need not be there yet.
+        every_s: Seconds between two looks at least.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, every_s: float) -> None:
+        self._every_s = every_s
         self._watch = Watch(run_dir)
         self._profile = LiveProfile(run_dir)
         self._watch.poll()  # What was told before is no news.
@@ -30,7 +29,7 @@ class Monitor:
         now = time.monotonic()
         if now < self._next:
             return [], ""
-        self._next = now + _EVERY_S
+        self._next = now + self._every_s
         self._profile.poll()
         warning = self._profile.warning()
         news = warning if warning != self._warning else ""

@@ -1,12 +1,12 @@
 """The parent of a launch, which outlives the runner.
 
-    python nanny.py COMMAND...
+    python nanny.py DESCRIPTOR COMMAND...
 
 A runner that is killed cannot write down what it has just started. So what it starts is this, and
 it writes that down before it lets it go on: everything that is launched from here on is below a
 process that is known, also when those in between die, because orphans below it become its own
-children. It ends when nothing is below it any more, or, with a runner that lives, when the command
-has ended: then the runner sees to the rest.
+children. When the command ends it writes its exit code to the descriptor, and it ends itself when
+nothing is below it any more, for which the runner sees to the rest, or the next one does.
 
 Run as a file, with nothing but the standard library.
 """
@@ -21,7 +21,6 @@ import sys
 from contextlib import suppress
 
 _PR_SET_CHILD_SUBREAPER = 36
-_SIGNALLED = 128
 _CANNOT_START = 127
 
 
@@ -31,25 +30,28 @@ def main() -> int:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
-    runner = os.getppid()
+    descriptor, command = int(sys.argv[1]), sys.argv[2:]
     if os.read(0, 1) != b"g":
         return _CANNOT_START  # The runner is gone.
     try:
-        process = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     except OSError as error:
-        print(f"{sys.argv[1]}: {error.strerror}", flush=True)
-        return _CANNOT_START
-    code = 0
+        print(f"{command[0]}: {error.strerror}", flush=True)
+        return _tell(descriptor, _CANNOT_START)
     while True:
         try:
             pid, status = os.waitpid(-1, 0)
         except ChildProcessError:
-            return code
+            return 0
         if pid == process.pid:
-            code = os.waitstatus_to_exitcode(status)
-            code = _SIGNALLED - code if code < 0 else code
-            if os.getppid() == runner:
-                return code
+            _tell(descriptor, os.waitstatus_to_exitcode(status))
+
+
+def _tell(descriptor: int, code: int) -> int:
+    """Tell the runner, if there still is one, the code of the command: negative for a signal."""
+    with suppress(OSError):
+        os.write(descriptor, str(code).encode())
+    return code
 
 
 if __name__ == "__main__":

@@ -236,7 +236,7 @@ class Runner:
             )
         self._recorder.run_started(self._start_of(plan, checked))
         progress = Progress(layout.run_dir)
-        self._monitor = Monitor(layout.run_dir)
+        self._monitor = Monitor(layout.run_dir, 2 * self._options.poll_s)
         outcome = self._attempts(checked, plan, tree, progress)
         return self._finish(outcome, plan)
 

@@ -1,0 +1,26 @@
+"""What the bundled table of models tells; imported once a gotcha asks for it."""
+
+from __future__ import annotations
+
+from pytest_prime_train.models.bundled import lookup
+
+_GIGA = 1e9
+
+
+def known_of(model: str, name: str) -> bool | int | float | None:
+    """A fact about a model by its hub name; ``None`` where the table does not tell."""
+    facts = lookup(model)
+    if facts is None:
+        return None
+    if name == "num_heads":
+        # Layers with and without a window can differ in their heads: no single number then.
+        return None if facts.full_heads is not None else facts.heads
+    if name == "is_moe":
+        return facts.moe is not None
+    if name == "num_experts":
+        return facts.moe.experts if facts.moe is not None else None
+    if name == "params_b":
+        if facts.published_params is not None:
+            return facts.published_params / _GIGA
+        return facts.counted_params / _GIGA if facts.counted_params is not None else None
+    return None
