@@ -143,6 +143,11 @@ class Checker(Choice):
 
             self.baseline = load_baseline(baseline)
         self.num_gpus = options.num_gpus
+        self.facts = {**self.settings.facts, **options.facts}
+        if self.facts:
+            from pytest_prime_train.facts.names import checked
+
+            checked(self.facts, "facts")
         self.cards: dict[str, Gpu] = {}
         if options.gpus:
             from pytest_prime_train.memory.judge import known_card
@@ -279,6 +284,7 @@ class Checker(Choice):
             self._accept_extra_keys(config)
         findings = list(notes)
         unchecked = ""
+        unknown: dict[str, str] = {}
         cards: tuple[CardReport, ...] = ()
         bill: CardReport | None = None
         if self.pin.before and (config.faults or config.conflicts):
@@ -301,7 +307,7 @@ class Checker(Choice):
         elif any(one.severity == "error" for _, one in rules):
             unchecked = _REFUSED
         else:
-            gotchas = self._gotchas(document, config)
+            gotchas = self._gotchas(document, config, unknown)
             told = {one.id for one in gotchas} | self.ignore
             rules = [pair for pair in rules if pair[0].gotcha not in told]
             findings += gotchas
@@ -325,6 +331,8 @@ class Checker(Choice):
             if self.pin.lock:
                 findings += about_packages(self, document)
         report = self.report_on(document.path, root, reason, findings, document.text, unchecked)
+        if unknown:
+            report = report._replace(unknown=unknown)
         return report._replace(cards=cards, bill=bill) if cards or bill else report
 
     def _rules(self, document: Document, config: Config) -> list[tuple[Rule, Finding]]:
@@ -341,14 +349,16 @@ class Checker(Choice):
 
         config.faults = without_extra(config.faults, self.settings.extra_keys)
 
-    def _gotchas(self, document: Document, config: Config) -> list[Finding]:
+    def _gotchas(
+        self, document: Document, config: Config, unknown: dict[str, str]
+    ) -> list[Finding]:
         from pytest_prime_train.gotchas.registry import run
 
         chosen = self.gotchas_in(config)
         # Working out a place costs more than the check, so what nobody wants is dropped first.
         return [
             self.finding(document, problem, gotcha)
-            for gotcha, problem in run(config, chosen)
+            for gotcha, problem in run(config, chosen, self.facts, unknown)
             if self.wants_names(gotcha.id, gotcha.category, problem.severity or gotcha.severity)
         ]
 

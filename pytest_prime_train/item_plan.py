@@ -97,7 +97,9 @@ def _belongs(finding: Finding, name: str) -> bool:
 def _why_unchecked(name: str, report: FileReport, checker: Checker) -> str:
     if report.root not in checker.schema.roots:
         return f"prime-rl {checker.schema.version} has no program {report.root!r}: not checked"
-    return report.unchecked if name != SCHEMA_ITEM else ""
+    if name == SCHEMA_ITEM:
+        return ""
+    return report.unchecked or report.unknown.get(name, "")
 
 
 def _selects_schema(checker: Checker) -> bool:

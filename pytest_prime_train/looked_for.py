@@ -29,7 +29,7 @@ def is_looked_for(checker: Checker, report: FileReport, id: str) -> bool:
     # Gotchas and rules are not asked of a refused file.
     if report.unchecked and (declared.category != "schema" or declared.evidence):
         return False
-    if id in getattr(report, "unknown", ()) or not _runs(checker, report, declared):
+    if id in report.unknown or not _runs(checker, report, declared):
         return False
     if not checker.shows_infos and declared.severity == "info":
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pytest_prime_train.findings import SEVERITIES, Finding, Severity
 
@@ -24,6 +24,7 @@ class Options(NamedTuple):
         budget: USD that the completed run may be expected to cost; ``None`` works out no bill.
         baseline: Path of the baseline; empty for none, ``None`` for the one that is settled.
         preview: Whether to look for gotchas in preview as well.
+        facts: Facts besides the configs, by name; they win over those that are settled.
     """
 
     root: str | None = None
@@ -36,6 +37,7 @@ class Options(NamedTuple):
     budget: float | None = None
     baseline: str | None = None
     preview: bool = False
+    facts: Mapping[str, Any] = MappingProxyType({})
 
 
 class CardReport(NamedTuple):
@@ -72,6 +74,7 @@ class FileReport(NamedTuple):
         bill: The expected bill against the budget that was given; ``None`` where none was.
         suppressed: What comments in the file suppress.
         baselined: What the baseline lets pass.
+        unknown: Id of each gotcha that a missing fact left open -> what is missing.
     """
 
     path: str
@@ -88,6 +91,7 @@ class FileReport(NamedTuple):
     bill: CardReport | None = None
     suppressed: tuple[Finding, ...] = ()
     baselined: tuple[Finding, ...] = ()
+    unknown: Mapping[str, str] = MappingProxyType({})
 
     def text_of(self, finding: Finding) -> str:
         """The text that a finding is about."""

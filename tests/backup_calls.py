@@ -1,4 +1,4 @@
-"""Commands of ``prime-train backup`` as tests call them, and the places that backups are kept in."""
+"""Commands of ``prime-train backup`` as tests call them, and the places of their backups."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from made_checkpoints import MadeRun
-from swift_server import SwiftServer
-
 from pytest_prime_train.cli import main
 from pytest_prime_train.resilience.stores import Store, StoreSettings, open_store
+from swift_server import SwiftServer
 
 
 class Done(NamedTuple):

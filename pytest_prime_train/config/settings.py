@@ -42,6 +42,7 @@ class Settings(NamedTuple):
             out; all globs that match a file count.
         preview: Whether gotchas in preview are looked for.
         budget: USD that a completed run may be expected to cost, as written; empty for none.
+        facts: Facts besides the configs, by name.
         origins: Name of a setting -> where its value was found.
     """
 
@@ -58,6 +59,7 @@ class Settings(NamedTuple):
     per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
     preview: bool = False
     budget: str = ""
+    facts: Mapping[str, Any] = MappingProxyType({})
     origins: Mapping[str, str] = MappingProxyType({})
 
 
@@ -136,6 +138,7 @@ def _parse(path: str, folder: str, content: bytes) -> Settings:
         values.get("per-file-ignores", ()),
         values.get("preview", False),
         values.get("budget", "") or values.get("prime-budget", ""),
+        values.get("facts", {}),
         dict.fromkeys(values, path),
     )
 
@@ -160,6 +163,7 @@ def readers() -> dict[str, Callable[[str, Any], Any]]:
         "preview": _flag,
         "budget": _amount,
         "prime-budget": _amount,
+        "facts": _facts,
     }
 
 
@@ -186,6 +190,18 @@ def _flag(place: str, value: Any) -> bool:
     if type(value) is not bool:
         raise SettingsError(f"{place} has to be true or false")
     return value
+
+
+def _facts(place: str, value: Any) -> Mapping[str, Any]:
+    if type(value) is not dict:
+        raise SettingsError(f"{place} has to be a table of facts, such as gpu_count = 8")
+    from pytest_prime_train.facts.names import checked
+    from pytest_prime_train.findings import UsageError
+
+    try:
+        return checked(value, place)
+    except UsageError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _amount(place: str, value: Any) -> str:

@@ -8,8 +8,8 @@ tell cheaply that a check will find nothing is asked first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from pytest_prime_train.findings import Problem, Severity
 from pytest_prime_train.schema.versions import VERSIONS, is_between
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
     from pytest_prime_train.fixing.changes import Change
 
-Check: TypeAlias = "Callable[[Config], Iterator[Problem]]"
-"""What detects a gotcha: a resolved config in, problems out; never raises for what is in it."""
+Check: TypeAlias = "Callable[..., Iterator[Problem]]"
+"""What detects a gotcha: a resolved config in, problems out; never raises for what is in it. Where
+it reads facts, they are a second argument (``Facts``), and it raises ``UnknownFact`` without
+one."""
 
 Fix: TypeAlias = "Callable[[Config, Problem], tuple[Change, ...]]"
 """What cures a gotcha: the resolved config and one problem in, the changes of the file out; empty
@@ -82,6 +84,7 @@ class Gotcha:
         detected_by: Where prime-rl itself tells, if anywhere: ``never``, ``launch``,
             ``runtime-warning`` or ``runtime-fatal``.
         check: The detection.
+        facts: Facts besides the config that it asks for, where the config gives reason to.
         fix: What changes the file so that the finding is gone; ``None`` where only a person can.
         fix_safe: Whether a fix cannot change what the user wants of the run.
         status: ``stable``; ``preview`` for one that is looked for only where it is asked for;
@@ -95,6 +98,7 @@ class Gotcha:
         "confidence",
         "detected_by",
         "evidence",
+        "facts",
         "fix",
         "fix_safe",
         "hours_basis",
@@ -137,6 +141,7 @@ class Gotcha:
         fix_safe: bool,
         status: Status,
         replaced_by: str,
+        facts: tuple[str, ...] = (),
     ) -> None:
         self.check: Final = check
         self.id: Final = id
@@ -159,6 +164,7 @@ class Gotcha:
         self.fix_safe: Final = fix_safe
         self.status: Final[Status] = status
         self.replaced_by: Final = replaced_by
+        self.facts: Final = facts
 
     def __repr__(self) -> str:
         return f"<Gotcha {self.id}>"
@@ -192,6 +198,7 @@ def gotcha(
     fix_safe: bool = False,
     status: Status = "stable",
     replaced_by: str = "",
+    facts: tuple[str, ...] = (),
 ) -> Callable[[Check], Check]:
     """Declare the decorated function as the detection of a gotcha; see ``Gotcha`` for the facts.
 
@@ -226,6 +233,7 @@ def gotcha(
             fix_safe=fix_safe,
             status=status,
             replaced_by=replaced_by,
+            facts=facts,
         )
         _applicable.clear()
         return check
@@ -268,20 +276,44 @@ def applicable(root: str | None, version: str) -> tuple[Gotcha, ...]:
     return found
 
 
-def run(config: Config, chosen: Iterable[Gotcha] | None = None) -> list[tuple[Gotcha, Problem]]:
+def run(
+    config: Config,
+    chosen: Iterable[Gotcha] | None = None,
+    given: Mapping[str, Any] | None = None,
+    unknown: dict[str, str] | None = None,
+) -> list[tuple[Gotcha, Problem]]:
     """Look for every gotcha that the config can have.
 
     Args:
         config: The resolved config.
         chosen: Those of the applicable gotchas to look for; ``None`` for all.
+        given: Facts besides the config, by name.
+        unknown: Takes the ids of those that a missing fact left open, each with what is missing.
     """
     found: list[tuple[Gotcha, Problem]] = []
     names = config.names
     for known in applicable(config.root, config.version) if chosen is None else chosen:
         if not known.needs or not names.isdisjoint(known.needs):
+            if known.facts:
+                found += _with_facts(config, known, given or {}, unknown)
+                continue
             for problem in known.check(config):
                 found.append((known, problem))
     return found
+
+
+def _with_facts(
+    config: Config, known: Gotcha, given: Mapping[str, Any], unknown: dict[str, str] | None
+) -> list[tuple[Gotcha, Problem]]:
+    """What a gotcha finds that asks for facts; nothing where one of them is unknown."""
+    from pytest_prime_train.facts.asking import Facts, UnknownFact
+
+    try:
+        return [(known, problem) for problem in known.check(config, Facts(config, given))]
+    except UnknownFact as missing:
+        if unknown is not None:
+            unknown[known.id] = str(missing)
+        return []
 
 
 def _load() -> None:

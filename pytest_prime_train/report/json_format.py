@@ -41,6 +41,7 @@ def render_json(
                     finding_document(one, report.text_of(one), fixes.get(one, ""))
                     for one in report.findings
                 ],
+                **({"unknown": dict(report.unknown)} if report.unknown else {}),
                 **_passed(report, fixed.get(report.path, ())),
             }
             for report in reports

@@ -8,6 +8,7 @@ from pathlib import Path
 from pytest_prime_train.health.watch import Alert, Watch
 from pytest_prime_train.profiler.live import LiveProfile
 
+
 class Monitor:
     """Follows the metrics of a run.
 
