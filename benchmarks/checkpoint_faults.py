@@ -425,10 +425,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         good, other = finished_saves(work / "good")
-        plans: list[tuple[str, Callable[[], Trial]]] = [
+        plans: list[tuple[str, Callable[[], Trial]]] = []
+        plans += [
             (f"kill {number}", partial(kill_once, work, number))
             for number in range(arguments.kills)
-        ] + [
+        ]
+        plans += [
             (f"hand {number}", partial(spoil_once, work, number, good, other))
             for number in range(arguments.hand)
         ]

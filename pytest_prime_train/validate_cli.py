@@ -99,6 +99,14 @@ def validate(
     preview: Annotated[
         bool, typer.Option("--preview", help="Look for findings in preview as well")
     ] = False,
+    facts: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="TOML file with facts, such as gpu_count = 8"),
+    ] = None,
+    fixture: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Check a folder's configs as its case.toml says"),
+    ] = None,
     fix: Annotated[
         bool, typer.Option("--fix", help="Fix what can be fixed without changing what is meant")
     ] = False,
@@ -133,6 +141,17 @@ def validate(
         baseline=baseline,
         preview=preview,
     )
+    if facts is not None:
+        from pytest_prime_train.facts.names import read
+
+        options = options._replace(facts=read(facts))
+    if fixture is not None:
+        from pytest_prime_train.facts.fixture import read_fixture
+
+        if paths:
+            raise UsageError("--fixture says what to check: give it no paths")
+        case = read_fixture(fixture)
+        options, paths = case.options(options), list(case.files)
     checker = Checker(options)
     for sentence in about_selected(checker.select, preview=checker.preview):
         complain(_PROGRAM, sentence)

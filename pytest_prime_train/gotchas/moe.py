@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pytest_prime_train.findings import Problem, format_key
-from pytest_prime_train.gotchas.derived import engine, engine_key, replicas, train_gpus
+from pytest_prime_train.gotchas.derived import context_parallel, engine, engine_key, replicas, train_gpus
 from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
+    from pytest_prime_train.facts.asking import Facts
 
 _CATEGORY = "moe"
 
@@ -229,3 +230,83 @@ def _names_experts(name: str) -> bool:
     _, mark, active = name.rpartition("-a")
     size, _, _ = active.partition("b")
     return bool(mark) and size.replace(".", "").isdecimal() and "b" in active
+
+
+@gotcha(
+    id="moe-ep-auto-not-dividing-experts",
+    name="ep = auto does not divide the experts",
+    severity="error",
+    category=_CATEGORY,
+    hours_lost=1.0,
+    hours_basis="one start of a run",
+    since="0.6",
+    roots=("rl", "sft"),
+    keys=("trainer.model.ep", "deployment.num_train_gpus", "trainer.model.name"),
+    facts=("num_experts", "is_moe"),
+    why="The trainer replaces auto by the GPUs of one copy of the model, at most 8, whatever the "
+    "number of experts is; the first exchange of tokens between ranks then fails.",
+    recommendation="Set trainer.model.ep to a divisor of the model's experts.",
+    evidence=(
+        "prime-rl trainer/parallel_dims.py: resolve_ep",
+        "prime-rl trainer/distributed/expert_parallel.py: _token_dispatch",
+    ),
+    confidence="verified-in-source",
+    detected_by="runtime-fatal",
+)
+def moe_ep_auto_not_dividing_experts(config: Config, facts: Facts) -> Iterator[Problem]:
+    trainer = config.trainer
+    gpus = train_gpus(config)
+    if gpus is None or trainer.get("model.ep") != "auto" or trainer.get("model.impl") == "hf":
+        return
+    island = gpus // replicas(config)
+    ep = min(island, 8)
+    # No model has experts in a number that these do not divide.
+    if ep in (0, 1, 2, 4, 8) or not facts.ask("is_moe"):
+        return
+    experts = facts.ask("num_experts")
+    if experts % ep == 0:
+        return
+    cp = context_parallel(config)
+    fits = [size for size in range(ep, 0, -1) if experts % size == 0 and island % size == 0]
+    better = next((size for size in fits if size % cp == 0), 1)
+    key = trainer.home("model.ep")
+    yield Problem(
+        key,
+        f'{format_key(key)} = "auto" becomes {ep} on {island} training GPUs, which does not divide '
+        f"the {experts} experts of {trainer.get('model.name')}",
+        f"Set {format_key(key)} = {better}, or train on a number of GPUs that divides the experts.",
+        part="value",
+    )
+
+
+@gotcha(
+    id="freeze-router-on-dense",
+    name="freeze_moe_router on a dense model",
+    severity="error",
+    category=_CATEGORY,
+    hours_lost=0.5,
+    hours_basis="one start of a run",
+    since="0.3",
+    roots=("rl", "sft", "trainer"),
+    keys=("trainer.model.freeze_moe_router", "trainer.model.name"),
+    needs=("freeze_moe_router",),
+    facts=("is_moe",),
+    why="A dense model has no router to freeze, and the trainer raises once the model is loaded.",
+    recommendation="Set trainer.model.freeze_moe_router = false.",
+    evidence=("prime-rl trainer/model.py: freeze_moe_router",),
+    confidence="verified-in-source",
+    detected_by="runtime-fatal",
+    fix=as_recommended,
+    fix_safe=True,
+)
+def freeze_router_on_dense(config: Config, facts: Facts) -> Iterator[Problem]:
+    trainer = config.trainer
+    if trainer.get("model.freeze_moe_router") is not True or facts.ask("is_moe"):
+        return
+    key = trainer.home("model.freeze_moe_router")
+    yield Problem(
+        key,
+        f"{format_key(key)} = true, but {trainer.get('model.name')} is dense and has no router",
+        f"Set {format_key(key)} = false.",
+        part="value",
+    )

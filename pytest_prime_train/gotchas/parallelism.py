@@ -19,6 +19,7 @@ from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
+    from pytest_prime_train.facts.asking import Facts
 
 _CATEGORY = "parallelism"
 
@@ -332,4 +333,126 @@ def nodes_per_fsdp_overrides_dp_replicate(config: Config) -> Iterator[Problem]:
         f"{format_key(key)} = {asked} is replaced by {copies}, because "
         f"deployment.nodes_per_fsdp_group = {group}",
         f"Delete {format_key(key)}, or delete deployment.nodes_per_fsdp_group.",
+    )
+
+
+@gotcha(
+    id="cp-ulysses-heads",
+    name="cp does not divide the attention heads",
+    severity="error",
+    category=_CATEGORY,
+    hours_lost=0.7,
+    hours_basis="one start of a run",
+    since="0.6",
+    roots=("rl", "sft", "trainer"),
+    keys=("trainer.model.cp", "trainer.model.cp_style", "trainer.model.name"),
+    needs=("cp",),
+    facts=("num_heads",),
+    why="Ulysses gives every GPU of a sequence its share of the heads, and an assertion stops all "
+    "ranks in the first forward pass where the heads cannot be shared out.",
+    recommendation="Set trainer.model.cp to a divisor of the model's attention heads.",
+    evidence=(
+        "prime-rl trainer/models/layers/ulysses_attn.py: _all_to_all_seq_to_head",
+        "prime-rl docs/scaling.md: Context Parallelism",
+    ),
+    confidence="verified-in-source",
+    detected_by="runtime-fatal",
+)
+def cp_ulysses_heads(config: Config, facts: Facts) -> Iterator[Problem]:
+    trainer = config.trainer
+    cp = context_parallel(config)
+    if cp == 1 or trainer.get("model.cp_style") != "ulysses":
+        return
+    heads = facts.ask("num_heads")
+    if heads % cp == 0:
+        return
+    key = trainer.home("model.cp")
+    gpus = train_gpus(config) or cp
+    fits = [size for size in range(1, cp) if heads % size == 0 and gpus % size == 0]
+    yield Problem(
+        key,
+        f"{format_key(key)} = {cp} does not divide the {heads} attention heads of "
+        f"{trainer.get('model.name')}, which Ulysses shares out",
+        f"Set {format_key(key)} = {max(fits, default=1)}.",
+        part="value",
+    )
+
+
+@gotcha(
+    id="ep-auto-with-cp",
+    name="ep = auto with a cp that does not divide it",
+    severity="error",
+    category=_CATEGORY,
+    hours_lost=0.7,
+    hours_basis="one start of a run",
+    since="0.6",
+    roots=("rl", "sft"),
+    keys=("trainer.model.ep", "trainer.model.cp", "deployment.num_train_gpus"),
+    needs=("cp",),
+    facts=("is_moe",),
+    why="The trainer replaces auto by the GPUs of one copy of the model, at most 8, whatever cp "
+    "is; then an assertion without a message stops all ranks.",
+    recommendation="Set trainer.model.ep to a multiple of trainer.model.cp.",
+    evidence=("prime-rl trainer/parallel_dims.py: resolve_ep, ParallelDims._validate",),
+    confidence="verified-in-source",
+    detected_by="runtime-fatal",
+)
+def ep_auto_with_cp(config: Config, facts: Facts) -> Iterator[Problem]:
+    trainer = config.trainer
+    cp = context_parallel(config)
+    gpus = train_gpus(config)
+    if cp == 1 or gpus is None or trainer.get("model.ep") != "auto":
+        return
+    island = gpus // replicas(config)
+    ep = min(island, 8)
+    if ep <= 1 or ep % cp == 0 or trainer.get("model.impl") == "hf" or not facts.ask("is_moe"):
+        return
+    key = trainer.home("model.ep")
+    fits = [size for size in (8, 4, 2, cp) if size % cp == 0 and island % size == 0]
+    yield Problem(
+        key,
+        f'{format_key(key)} = "auto" becomes {ep} on {island} training GPUs, which is no multiple '
+        f"of cp = {cp}",
+        f"Set {format_key(key)} = {fits[0] if fits else 1}.",
+        part="value",
+    )
+
+
+@gotcha(
+    id="tp-does-not-divide-heads",
+    name="tensor_parallel_size does not divide the attention heads",
+    severity="warning",
+    category=_CATEGORY,
+    hours_lost=0.5,
+    hours_basis="one start of a run",
+    since="0.1",
+    roots=("rl", "sft", "inference"),
+    keys=("inference.vllm.tensor_parallel_size", "inference.vllm.model"),
+    needs=("tensor_parallel_size", "tp"),
+    facts=("num_heads",),
+    why="vLLM gives every GPU the same number of attention heads, and refuses to start where they "
+    "cannot be shared out; typical are 3 or 6 GPUs, or 8 for a small model.",
+    recommendation="Set inference.vllm.tensor_parallel_size to a divisor of the model's attention "
+    "heads.",
+    evidence=("vLLM config: verify_with_parallel_config",),
+    confidence="reported",
+    detected_by="runtime-fatal",
+)
+def tp_does_not_divide_heads(config: Config, facts: Facts) -> Iterator[Problem]:
+    size = engine(config, "tensor_parallel_size")
+    if type(size) is not int or size <= 1:
+        return
+    model = engine(config, "model")
+    if model is None:
+        model = config.trainer.get("model.name")
+    heads = facts.ask("num_heads", model)
+    if heads % size == 0:
+        return
+    key = engine_key(config, "tensor_parallel_size")
+    fits = max(one for one in range(1, size) if heads % one == 0)
+    yield Problem(
+        key,
+        f"{format_key(key)} = {size} does not divide the {heads} attention heads of {model}",
+        f"Set {format_key(key)} = {fits}.",
+        part="value",
     )
