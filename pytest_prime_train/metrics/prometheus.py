@@ -11,11 +11,10 @@ import re
 import time
 from array import array
 from collections.abc import Iterator, Sequence
-from math import isfinite
 from typing import NamedTuple
 
 from pytest_prime_train.findings import UsageError
-from pytest_prime_train.metrics.rows import PackedRow, Shape
+from pytest_prime_train.metrics.rows import BIGGEST, PackedRow, Shape
 
 LARGEST_SCRAPE = 32 << 20
 POLL_S = 5.0
@@ -66,7 +65,7 @@ def parse(text: str) -> Iterator[Sample]:
             value = float(match["value"])
         except ValueError:
             continue
-        if isfinite(value):
+        if -BIGGEST < value < BIGGEST:
             yield Sample(match["name"], dict(_LABEL.findall(match["labels"] or "")), value)
 
 

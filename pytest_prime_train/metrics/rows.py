@@ -80,6 +80,9 @@ _TRAINER_HEADS = frozenset(
 _ORCHESTRATOR_HEADS = frozenset(
     ("train", "batch", "off_policy", "reward", "seq_len", "pre_filters", "scheduler", "progress")
 )
+BIGGEST = 1e30
+"""No quantity of a run is greater; what is would overflow where it is squared."""
+
 _GAUGE_HEADS = frozenset(("inference", "dispatcher", "concurrency", "watcher", "event_loop_lag"))
 _OUTSIDE = frozenset(("step", "time", "_step", "_timestamp", "_runtime", "_wandb"))
 
@@ -159,7 +162,8 @@ class Shape:
         except (TypeError, OverflowError):
             return None
         numbers.pop()
-        return numbers if isfinite(sum(numbers)) else None
+        in_range = min(numbers, default=0.0) > -BIGGEST and max(numbers, default=0.0) < BIGGEST
+        return numbers if in_range and isfinite(sum(numbers)) else None
 
 
 class PackedRow(NamedTuple):
@@ -337,7 +341,7 @@ def _finite_or_none(value: object) -> float | None:
         number = float(value)
     except OverflowError:
         return None
-    return number if isfinite(number) else None
+    return number if -BIGGEST < number < BIGGEST else None
 
 
 def _step_of(value: object) -> int | None:

@@ -53,7 +53,9 @@ def _more(value: float, factor: float, default: float | None = None) -> int | No
     otherwise; ``None`` without either.
     """
     start = value if value == value else default
-    return None if start is None else max(ceil(start * factor), int(start) + 1)
+    if start is None or start != start:
+        return None
+    return max(ceil(start * factor), int(start) + 1)
 
 
 def _sources(context: RunContext) -> range:
