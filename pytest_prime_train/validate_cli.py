@@ -101,7 +101,7 @@ def validate(
     ] = False,
     facts: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="TOML file with facts, such as gpu_count = 8"),
+        typer.Option(metavar="FILE", help="TOML file with facts, such as gpu_cc = 9.0"),
     ] = None,
     fixture: Annotated[
         str | None,

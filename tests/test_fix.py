@@ -15,6 +15,7 @@ from faces import GOOD, MISSPELT, Run, runner
 from pytest_prime_train.checker import Checker, Options
 from pytest_prime_train.config.document import Document
 from pytest_prime_train.declarations import all_declarations
+from pytest_prime_train.facts.fixture import read_fixture
 from pytest_prime_train.findings import Problem
 from pytest_prime_train.fixing.changes import Change, said_in
 from pytest_prime_train.fixing.engine import Fixed, fix
@@ -373,7 +374,7 @@ def test_a_fix_cures_a_fixture(gotcha: object) -> None:
     cured = 0
     for path in sorted((FIXTURES / id).glob("bad*.toml")):
         document = Document(str(path), path.read_bytes())
-        checker = Checker(Options(select=(id, "schema")))
+        checker = Checker(read_fixture(str(path.parent)).options(Options(select=(id, "schema"))))
         before = checker.check_document(document)
         result = fix(checker, document, unsafe=True)
         cured += sum(one.id == id for one in result.cured)

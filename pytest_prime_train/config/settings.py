@@ -194,7 +194,7 @@ def _flag(place: str, value: Any) -> bool:
 
 def _facts(place: str, value: Any) -> Mapping[str, Any]:
     if type(value) is not dict:
-        raise SettingsError(f"{place} has to be a table of facts, such as gpu_count = 8")
+        raise SettingsError(f"{place} has to be a table of facts, such as gpu_cc = 9.0")
     from pytest_prime_train.facts.names import checked
     from pytest_prime_train.findings import UsageError
 

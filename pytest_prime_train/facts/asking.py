@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
 
-_OF_MODELS = frozenset(("custom_impl", "is_moe", "num_experts", "num_heads", "params_b"))
+_OF_MODELS = frozenset(("is_moe", "num_experts", "num_heads", "params_b"))
 
 
 class UnknownFact(Exception):
@@ -28,6 +28,10 @@ class Facts:
     def __init__(self, config: Config, given: Mapping[str, Any]) -> None:
         self._config = config
         self._given = given
+
+    def is_given(self, name: str) -> bool:
+        """Whether the user gave a fact, for gotchas that say less where it is known."""
+        return name in self._given
 
     def ask(self, name: str, model: object = None) -> Any:
         """The value of a fact.

@@ -66,7 +66,7 @@ def read_case(path: str) -> Case:
             raise UsageError(f"{path}: unknown key {key!r}{did_you_mean(key, _KEYS)}")
     facts = table.get("facts", {})
     if type(facts) is not dict:
-        raise UsageError(f"{path}: facts has to be a table, such as facts.gpu_count = 8")
+        raise UsageError(f"{path}: facts has to be a table, such as facts.gpu_cc = 9.0")
     folder = os.path.dirname(path)
     return Case(
         _text(path, table, "root"),

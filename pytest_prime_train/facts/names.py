@@ -25,20 +25,25 @@ class Fact(NamedTuple):
 _NUMBER = (int, float)
 
 FACTS: dict[str, Fact] = {
-    "custom_impl": Fact(
-        "whether prime-rl has model code of its own for the model", (bool,), "true"
+    "ckpt_foreign_step_dirs": Fact(
+        "whether the checkpoints have a step_ entry that does not end in a number", (bool,), "false"
     ),
     "gpu_cc": Fact("CUDA compute capability of the GPUs", _NUMBER, "9.0"),
     "gpu_count": Fact("number of GPUs of one machine", (int,), "8"),
+    "hf_token_present": Fact(
+        "whether the machine has a token of the Hugging Face hub", (bool,), "true"
+    ),
+    "host_ram_gib": Fact("host memory of one machine in GiB", _NUMBER, "1024"),
     "is_moe": Fact("whether the model has routed experts", (bool,), "false"),
     "model_cached": Fact("whether the model is in the Hugging Face cache", (bool,), "true"),
+    "model_path_exists": Fact("whether the model is a folder that there is", (bool,), "true"),
     "newest_ckpt_complete": Fact(
         "whether the newest checkpoint of the run directory is complete", (bool,), "true"
     ),
     "num_experts": Fact("routed experts of a layer of the model", (int,), "128"),
     "num_heads": Fact("attention heads of the model", (int,), "32"),
-    "params_b": Fact("parameters of the model in billions", _NUMBER, "4.0"),
-    "wandb_key_present": Fact("whether the machine has a key of Weights & Biases", (bool,), "true"),
+    "params_b": Fact("billions of parameters of the model", _NUMBER, "4.0"),
+    "prime_key_present": Fact("whether the machine has a key of Prime Intellect", (bool,), "true"),
 }
 """Name of every fact -> what it is."""
 
@@ -68,7 +73,7 @@ def checked(values: Mapping[str, Any], place: str) -> dict[str, Any]:
 
 
 def read(path: str) -> dict[str, Any]:
-    """The facts of a TOML file, such as ``gpu_count = 8``.
+    """The facts of a TOML file, such as ``gpu_cc = 9.0``.
 
     Raises:
         UsageError: It cannot be read, or holds something that is no fact.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pytest_prime_train.models.bundled import lookup
 
-_GIGA = 1e9
-
 
 def known_of(model: str, name: str) -> bool | int | float | None:
     """A fact about a model by its hub name; ``None`` where the table does not tell."""
@@ -20,7 +18,6 @@ def known_of(model: str, name: str) -> bool | int | float | None:
     if name == "num_experts":
         return facts.moe.experts if facts.moe is not None else None
     if name == "params_b":
-        if facts.published_params is not None:
-            return facts.published_params / _GIGA
-        return facts.counted_params / _GIGA if facts.counted_params is not None else None
+        count = facts.published_params or facts.counted_params
+        return count / 1e9 if count else None
     return None

@@ -17,6 +17,7 @@ from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
+    from pytest_prime_train.facts.asking import Facts
 
 _CATEGORY = "deployment/slurm"
 
@@ -555,3 +556,140 @@ def _on_one_machine(config: Config) -> bool:
 
 def _is_below(folder: str, parents: tuple[str, ...]) -> bool:
     return any(folder == parent or folder.startswith(f"{parent}/") for parent in parents)
+
+
+@gotcha(
+    id="hf-offline-without-cache",
+    name="HF_HUB_OFFLINE without the model in the cache",
+    severity="error",
+    category=_CATEGORY,
+    hours_lost=0.5,
+    hours_basis="one start of a run",
+    since="0.5",
+    roots=("rl", "sft", "trainer", "inference"),
+    keys=("env_vars.HF_HUB_OFFLINE", "model.name"),
+    needs=("HF_HUB_OFFLINE",),
+    facts=("model_cached",),
+    why="With the variable nothing is downloaded, so no process of the run can load the model.",
+    recommendation="Download the model first, or delete HF_HUB_OFFLINE.",
+    evidence=("prime-rl entrypoints/rl.py: rl (pre_download_model)",),
+    confidence="verified-in-source",
+    detected_by="runtime-fatal",
+)
+def hf_offline_without_cache(config: Config, facts: Facts) -> Iterator[Problem]:
+    for path, table in environments(config):
+        if str(table.get("HF_HUB_OFFLINE")) not in ("1", "true", "True"):
+            continue
+        if facts.ask("model_cached"):
+            return
+        key = (*path, "HF_HUB_OFFLINE")
+        yield Problem(
+            key,
+            f"{format_key(key)} keeps the model from being downloaded, and it is not in the cache",
+            f"Download the model first, or delete {format_key(key)}.",
+        )
+
+
+@gotcha(
+    id="local-model-path-missing",
+    name="Model folder that is not there",
+    severity="error",
+    category=_CATEGORY,
+    hours_lost=0.5,
+    hours_basis="one start of a run",
+    since="0.1",
+    roots=("rl", "sft", "trainer"),
+    keys=("model.name", "trainer.model.name"),
+    needs=("name",),
+    facts=("model_path_exists",),
+    why="A folder that is not there is taken for a name on the Hugging Face hub, and the run ends "
+    "in a 404 or in long retries.",
+    recommendation="Correct the path in model.name.",
+    evidence=("prime-rl trainer/model.py: Path(config.name).exists()",),
+    confidence="verified-in-source",
+    detected_by="launch",
+)
+def local_model_path_missing(config: Config, facts: Facts) -> Iterator[Problem]:
+    trainer = config.trainer
+    name = str(trainer.get("model.name"))
+    if not name.startswith(("/", "./", "../", "~")) or facts.ask("model_path_exists"):
+        return
+    key = trainer.home("model.name")
+    yield Problem(
+        key,
+        f"{format_key(key)} = {name} is a folder that is not there",
+        f"Correct the path in {format_key(key)}.",
+        part="value",
+    )
+
+
+# Owners whose models are downloaded only by who has accepted their licence.
+_GATED = ("meta-llama", "google/gemma", "mistralai/", "bigcode/", "CohereForAI/")
+
+
+@gotcha(
+    id="gated-model-needs-token",
+    name="Gated model without a token",
+    severity="warning",
+    category=_CATEGORY,
+    hours_lost=0.5,
+    hours_basis="one start of a run",
+    since="0.1",
+    roots=("rl", "sft", "trainer"),
+    keys=("model.name",),
+    needs=("name",),
+    facts=("hf_token_present",),
+    why="The download is refused with 401 once the machine is rented and the run has started.",
+    recommendation="Accept the licence of model.name on the hub, and set HF_TOKEN where it runs.",
+    evidence=("Hugging Face hub: gated models",),
+    confidence="judgement",
+    detected_by="never",
+)
+def gated_model_needs_token(config: Config, facts: Facts) -> Iterator[Problem]:
+    trainer = config.trainer
+    name = str(trainer.get("model.name"))
+    if not name.startswith(_GATED) or facts.ask("hf_token_present"):
+        return
+    key = trainer.home("model.name")
+    yield Problem(
+        key,
+        f"{name} is downloaded with a token alone, and the machine has none",
+        f"Accept the licence of {format_key(key)} on the hub, and set HF_TOKEN where it runs.",
+        part="value",
+    )
+
+
+@gotcha(
+    id="gpus-per-node-default",
+    name="gpus_per_node that is not what a machine has",
+    severity="warning",
+    category=_CATEGORY,
+    hours_lost=2.0,
+    hours_basis="judgement",
+    since="0.5",
+    roots=("rl", "sft", "inference"),
+    keys=("deployment.gpus_per_node",),
+    needs=("deployment",),
+    facts=("gpu_count",),
+    why="Ranks, the size of the process groups and what is asked of Slurm are worked out from it: "
+    "with 8 on machines of 4 GPUs the processes wait for ranks that never come.",
+    recommendation="Set deployment.gpus_per_node to the GPUs of one machine.",
+    evidence=("prime-rl configs/rl.py: MultiNodeDeploymentConfig.gpus_per_node",),
+    confidence="verified-in-source",
+    detected_by="never",
+    fix=as_recommended,
+)
+def gpus_per_node_default(config: Config, facts: Facts) -> Iterator[Problem]:
+    written = config.get("deployment.gpus_per_node")
+    if config.get("deployment.type") in (None, "single_node") or written is None:
+        return
+    count = facts.ask("gpu_count")
+    if written == count:
+        return
+    key = config.home(("deployment", "gpus_per_node"))
+    yield Problem(
+        key,
+        f"{format_key(key)} is {written}, and a machine has {count} GPUs",
+        f"Set {format_key(key)} = {count}.",
+        part="value",
+    )

@@ -11,6 +11,7 @@ from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
+    from pytest_prime_train.facts.asking import Facts
 
 _CATEGORY = "memory"
 
@@ -320,3 +321,49 @@ def alloc_conf_expandable_in_inference(config: Config) -> Iterator[Problem]:
                     else f"; {name} with it is for the trainer alone."
                 ),
             )
+
+
+# Bytes of host memory that full offloading takes for each parameter, by optimizer.
+_OFFLOADED_BYTES = {"adamw": 16, "sign_sgd": 8}
+_GIB = 1 << 30
+
+
+@gotcha(
+    id="full-offload-host-ram",
+    name="Host memory too small for full offloading",
+    severity="error",
+    category="memory",
+    hours_lost=2.0,
+    hours_basis="judgement",
+    since="HEAD",
+    roots=("rl", "sft"),
+    keys=("trainer.model.full_offload", "trainer.optim.type"),
+    needs=("full_offload",),
+    facts=("host_ram_gib", "params_b"),
+    why="AdamW keeps 16 bytes for each parameter in host memory, sign_sgd 8; once there is none "
+    "left the kernel kills the trainer, and nothing says why.",
+    recommendation="Take machines with more memory, or delete trainer.model.full_offload.",
+    evidence=("prime-rl configs/trainer.py: ModelConfig.full_offload",),
+    confidence="verified-in-source",
+    detected_by="never",
+)
+def full_offload_host_ram(config: Config, facts: Facts) -> Iterator[Problem]:
+    trainer = config.trainer
+    if trainer.get("model.full_offload") is None or trainer.get("model.lora") is not None:
+        return
+    size = _OFFLOADED_BYTES.get(str(trainer.get("optim.type")))
+    if size is None:
+        return
+    nodes = config.get("deployment.num_train_nodes") or 1
+    memory = facts.ask("host_ram_gib") * nodes
+    needed = facts.ask("params_b") * 1e9 * size / _GIB
+    # A tenth is left for the processes themselves.
+    if needed <= memory * 0.9:
+        return
+    key = trainer.home("model.full_offload")
+    yield Problem(
+        key,
+        f"{format_key(key)} keeps {needed:.0f} GiB of {trainer.get('model.name')} in host memory, "
+        f"of which there are {memory:.0f} GiB",
+        f"Take machines with more memory, or delete {format_key(key)}.",
+    )

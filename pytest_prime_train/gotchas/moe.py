@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pytest_prime_train.findings import Problem, format_key
-from pytest_prime_train.gotchas.derived import context_parallel, engine, engine_key, replicas, train_gpus
+from pytest_prime_train.gotchas.derived import (
+    context_parallel,
+    engine,
+    engine_key,
+    replicas,
+    train_gpus,
+)
 from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
@@ -308,5 +314,84 @@ def freeze_router_on_dense(config: Config, facts: Facts) -> Iterator[Problem]:
         key,
         f"{format_key(key)} = true, but {trainer.get('model.name')} is dense and has no router",
         f"Set {format_key(key)} = false.",
+        part="value",
+    )
+
+
+# Lowest compute capability that a number format of training has kernels for.
+_LOWEST_CAPABILITY = {"fp8": 9, "mxfp8": 10}
+
+
+@gotcha(
+    id="quantized-training-gpu",
+    name="Low-precision training on a GPU without it",
+    severity="error",
+    category=_CATEGORY,
+    hours_lost=0.7,
+    hours_basis="one start of a run",
+    since="0.7",
+    roots=("rl", "sft", "trainer"),
+    keys=("trainer.model.quantization.type",),
+    needs=("quantization",),
+    facts=("gpu_cc",),
+    why="Training in fp8 has kernels for Hopper and newer, mxfp8 for Blackwell; on an older GPU "
+    "the trainer stops after the model was loaded.",
+    recommendation="Delete the table trainer.model.quantization.",
+    evidence=(
+        "prime-rl trainer/model.py: apply_quantization",
+        "prime-rl docs/advanced.md: Low-precision training",
+    ),
+    confidence="verified-in-source",
+    detected_by="runtime-fatal",
+)
+def quantized_training_gpu(config: Config, facts: Facts) -> Iterator[Problem]:
+    trainer = config.trainer
+    kind = trainer.get("model.quantization.type")
+    if kind not in _LOWEST_CAPABILITY:
+        return
+    capability = facts.ask("gpu_cc")
+    if capability >= _LOWEST_CAPABILITY[kind]:
+        return
+    key = trainer.home("model.quantization")
+    yield Problem(
+        key,
+        f'{format_key(key)}.type = "{kind}" needs GPUs of compute capability '
+        f"{_LOWEST_CAPABILITY[kind]}.0 or higher, and these have {capability}",
+        f"Delete the table {format_key(key)}.",
+    )
+
+
+@gotcha(
+    id="gpt-oss-needs-hopper",
+    name="gpt-oss on a GPU that is not Hopper",
+    severity="error",
+    category=_CATEGORY,
+    hours_lost=1.0,
+    hours_basis="one start of a run",
+    since="0.5",
+    roots=("rl", "sft", "trainer"),
+    keys=("trainer.model.name",),
+    needs=("name",),
+    facts=("gpu_cc",),
+    why="The only attention kernel of the model works on Hopper alone, and the trainer raises once "
+    "it has read the model's config.",
+    recommendation="Train it on H100 or H200, or set trainer.model.name to another model.",
+    evidence=("prime-rl trainer/model.py: get_model",),
+    confidence="verified-in-source",
+    detected_by="runtime-fatal",
+)
+def gpt_oss_needs_hopper(config: Config, facts: Facts) -> Iterator[Problem]:
+    trainer = config.trainer
+    name = str(trainer.get("model.name"))
+    if "gpt-oss" not in name.lower():
+        return
+    capability = facts.ask("gpu_cc")
+    if 9 <= capability < 10:
+        return
+    key = trainer.home("model.name")
+    yield Problem(
+        key,
+        f"{name} trains on Hopper GPUs alone, and these have compute capability {capability}",
+        f"Train it on H100 or H200, or set {format_key(key)} to another model.",
         part="value",
     )

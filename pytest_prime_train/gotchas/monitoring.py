@@ -11,6 +11,7 @@ from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
+    from pytest_prime_train.facts.asking import Facts
 
 _CATEGORY = "monitoring"
 
@@ -280,3 +281,33 @@ def _is_short(config: Config, steps: int) -> bool:
 
 def _length(config: Config) -> str:
     return "a run without end" if config.steps is None else f"a run of {config.steps} steps"
+
+
+@gotcha(
+    id="prime-monitor-key-missing",
+    name="Prime monitor without a key",
+    severity="error",
+    category="monitoring",
+    hours_lost=0.5,
+    hours_basis="one start of a run",
+    since="0.6",
+    roots=("rl", "orchestrator"),
+    keys=("orchestrator.monitors.prime",),
+    needs=("prime",),
+    facts=("prime_key_present",),
+    why="The orchestrator cannot register the run without the key, and stops at its start.",
+    recommendation="Run prime login where the run starts, or delete monitors.prime.",
+    evidence=("prime-rl monitors/prime.py: API_KEY_VAR",),
+    confidence="verified-in-source",
+    detected_by="runtime-fatal",
+)
+def prime_monitor_key_missing(config: Config, facts: Facts) -> Iterator[Problem]:
+    orchestrator = config.orchestrator
+    if orchestrator.get("monitors.prime") is None or facts.ask("prime_key_present"):
+        return
+    key = orchestrator.home("monitors.prime")
+    yield Problem(
+        key,
+        f"{format_key(key)} needs a key of Prime Intellect, and the machine has none",
+        f"Run prime login where the run starts, or delete {format_key(key)}.",
+    )

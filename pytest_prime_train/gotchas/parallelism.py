@@ -278,6 +278,7 @@ def dp_explicit_overwritten(config: Config) -> Iterator[Problem]:
     roots=("rl", "sft", "trainer"),
     keys=("trainer.model.attn",),
     needs=("attn",),
+    facts=("gpu_cc",),
     why="The kernel works on Hopper GPUs alone and its package is installed by hand, so the run "
     'stops at its start elsewhere, where "auto" would take the right kernel.',
     recommendation='Set attn = "auto".',
@@ -286,9 +287,10 @@ def dp_explicit_overwritten(config: Config) -> Iterator[Problem]:
     detected_by="never",
     fix=as_recommended,
 )
-def attn_pinned_flash_attention_3(config: Config) -> Iterator[Problem]:
+def attn_pinned_flash_attention_3(config: Config, facts: Facts) -> Iterator[Problem]:
     trainer = config.trainer
-    if trainer.get("model.attn") != "flash_attention_3":
+    # Where the GPU is known, it is known as well whether the kernel works.
+    if trainer.get("model.attn") != "flash_attention_3" or facts.is_given("gpu_cc"):
         return
     key = trainer.home("model.attn")
     yield Problem(
@@ -430,8 +432,8 @@ def ep_auto_with_cp(config: Config, facts: Facts) -> Iterator[Problem]:
     keys=("inference.vllm.tensor_parallel_size", "inference.vllm.model"),
     needs=("tensor_parallel_size", "tp"),
     facts=("num_heads",),
-    why="vLLM gives every GPU the same number of attention heads, and refuses to start where they "
-    "cannot be shared out; typical are 3 or 6 GPUs, or 8 for a small model.",
+    why="Every GPU of a vLLM engine has the same number of attention heads, and the engine refuses "
+    "to start where they cannot be shared out: typical of 3 or 6 GPUs, or of 8 for a small model.",
     recommendation="Set inference.vllm.tensor_parallel_size to a divisor of the model's attention "
     "heads.",
     evidence=("vLLM config: verify_with_parallel_config",),
@@ -454,5 +456,48 @@ def tp_does_not_divide_heads(config: Config, facts: Facts) -> Iterator[Problem]:
         key,
         f"{format_key(key)} = {size} does not divide the {heads} attention heads of {model}",
         f"Set {format_key(key)} = {fits}.",
+        part="value",
+    )
+
+
+# Compute capabilities from the first one to below the second one that a kernel works on.
+_CAPABILITIES = {"flash_attention_3": (9, 10), "flash_attention_4": (9, 11)}
+
+
+@gotcha(
+    id="attn-needs-other-gpu",
+    name="Attention kernel that this GPU does not have",
+    severity="error",
+    category=_CATEGORY,
+    hours_lost=1.0,
+    hours_basis="one start of a run",
+    since="0.6",
+    roots=("rl", "sft", "trainer"),
+    keys=("trainer.model.attn",),
+    needs=("attn",),
+    facts=("gpu_cc",),
+    why="FlashAttention 3 works on Hopper alone, and 4 on Hopper and the Blackwell of data "
+    "centres; on any other GPU the first forward pass fails.",
+    recommendation='Set trainer.model.attn = "auto".',
+    evidence=("prime-rl trainer/model.py: resolve_auto_attn",),
+    confidence="verified-in-source",
+    detected_by="runtime-fatal",
+    fix=as_recommended,
+    fix_safe=True,
+)
+def attn_needs_other_gpu(config: Config, facts: Facts) -> Iterator[Problem]:
+    trainer = config.trainer
+    kernel = trainer.get("model.attn")
+    if kernel not in _CAPABILITIES:
+        return
+    first, end = _CAPABILITIES[kernel]
+    capability = facts.ask("gpu_cc")
+    if first <= capability < end:
+        return
+    key = trainer.home("model.attn")
+    yield Problem(
+        key,
+        f'{format_key(key)} = "{kernel}" does not work on GPUs of compute capability {capability}',
+        f'Set {format_key(key)} = "auto".',
         part="value",
     )

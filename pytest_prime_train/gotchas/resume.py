@@ -10,6 +10,7 @@ from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
+    from pytest_prime_train.facts.asking import Facts
 
 _CATEGORY = "resume"
 
@@ -439,3 +440,70 @@ def _step_of(folder: object) -> int | None:
     name = str(folder).rstrip("/").rpartition("/")[2]
     step = name.removeprefix("step_")
     return int(step) if step.isdecimal() else None
+
+
+@gotcha(
+    id="resume-newest-step-incomplete",
+    name="The newest checkpoint is not complete",
+    severity="error",
+    category=_CATEGORY,
+    hours_lost=6.0,
+    hours_basis="restarts that fail all night",
+    since="HEAD",
+    roots=("rl", "sft"),
+    keys=("resume", "resume.step"),
+    needs=("resume",),
+    facts=("newest_ckpt_complete",),
+    why="The newest step is chosen by its name alone, and every relaunch fails on a torn one in "
+    "the same way.",
+    recommendation="Set resume.step to the newest complete step, and move the torn one away.",
+    evidence=(
+        "prime-rl utils/pathing.py: resolve_latest_ckpt_step",
+        "PrimeIntellect-ai/prime-rl#1825",
+    ),
+    confidence="verified-in-source",
+    detected_by="never",
+)
+def resume_newest_step_incomplete(config: Config, facts: Facts) -> Iterator[Problem]:
+    if config.get("resume") is None or config.get("resume.step") is not None:
+        return
+    if config.get("resume.dir") is not None or facts.ask("newest_ckpt_complete"):
+        return
+    yield Problem(
+        ("resume",),
+        "the run continues from its newest checkpoint, which is not complete",
+        "Set resume.step to the newest complete step, and move the torn one away.",
+    )
+
+
+@gotcha(
+    id="ckpt-dir-foreign-step-name",
+    name="An entry of the checkpoints whose name is step_ and no number",
+    severity="error",
+    category=_CATEGORY,
+    hours_lost=2.0,
+    hours_basis="one relaunch at night",
+    since="HEAD",
+    roots=("rl", "sft"),
+    keys=("resume", "output_dir"),
+    needs=("resume",),
+    facts=("ckpt_foreign_step_dirs",),
+    why="The number of a step is made of what follows the last underscore of every step_ entry: "
+    "step_5.partial, left by a copy that was cut off, ends the launcher with a ValueError.",
+    recommendation="Rename the entry so that it does not begin with step_, then resume.",
+    evidence=("prime-rl utils/pathing.py: get_all_ckpt_steps",),
+    confidence="verified-in-source",
+    detected_by="launch",
+)
+def ckpt_dir_foreign_step_name(config: Config, facts: Facts) -> Iterator[Problem]:
+    # A written step or folder is taken without a look at the others.
+    if config.get("resume") is None or config.get("resume.step") is not None:
+        return
+    if config.get("resume.dir") is not None or not facts.ask("ckpt_foreign_step_dirs"):
+        return
+    yield Problem(
+        ("resume",),
+        "the checkpoints that the run continues from have a step_ entry without a number, on which "
+        "the launcher dies",
+        "Rename the entry so that it does not begin with step_, then resume.",
+    )
