@@ -27,8 +27,6 @@ LEFT_OUT = {
     "lora-base-in-fp32-does-not-fit": _ESTIMATED,
     "lora-ckpt-holds-the-base": _ASKED_OF_EVERY_FILE,
     "lora-target-unknown-name": "model-incompatible says it, where a GPU is named",
-    "lora-vllm-targets-unset-on-moe": _OPEN,
-    "max-rl-negative-rewards": _OPEN,
     "model-dir-shadows-hub-id": _ASKED_OF_EVERY_FILE,
     "nccl-p2p-consumer-gpus": _ASKED_OF_EVERY_FILE,
     "one-gpu-machine": _ASKED_OF_EVERY_FILE,
@@ -36,17 +34,14 @@ LEFT_OUT = {
     "optim-offload-on-small-model": _ASKED_OF_EVERY_FILE,
     "prime-sandbox-15-min-cap": _OPEN,
     "ready-timeout-shorter-than-vllm": _ASKED_OF_EVERY_FILE,
-    "router-replay-off-for-moe": _ASKED_OF_EVERY_FILE,
     "run-dir-has-artifacts": _ASKED_OF_EVERY_FILE,
     "sft-steps-exceed-epochs": _ASKED_OF_EVERY_FILE,
     "startup-weights-wait-too-short": _ASKED_OF_EVERY_FILE,
-    "tp-larger-than-needed": _OPEN,
     "trainer-does-not-fit": _ESTIMATED,
     "two-runs-one-host-ports": _ASKED_OF_EVERY_FILE,
     "vllm-auto-dtype-fp32-checkpoint": _ASKED_OF_EVERY_FILE,
     "wandb-entity-unset": _ASKED_OF_EVERY_FILE,
     "wandb-key-missing": _ASKED_OF_EVERY_FILE,
-    "weight-broadcast-timeout-large-model": _ASKED_OF_EVERY_FILE,
 }
 """Id of an entry that needs facts -> why no gotcha has it."""
 

@@ -28,8 +28,10 @@ FACTS: dict[str, Fact] = {
     "ckpt_foreign_step_dirs": Fact(
         "whether the checkpoints have a step_ entry that does not end in a number", (bool,), "false"
     ),
+    "env_reward_min": Fact("lowest reward that the environments can give", _NUMBER, "-1.0"),
     "gpu_cc": Fact("CUDA compute capability of the GPUs", _NUMBER, "9.0"),
     "gpu_count": Fact("number of GPUs of one machine", (int,), "8"),
+    "gpu_mem_gib": Fact("memory of one GPU in GiB", _NUMBER, "80"),
     "hf_token_present": Fact(
         "whether the machine has a token of the Hugging Face hub", (bool,), "true"
     ),

@@ -11,6 +11,7 @@ from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
+    from pytest_prime_train.facts.asking import Facts
 
 _CATEGORY = "rollouts/algorithm"
 
@@ -205,3 +206,40 @@ def _local_port(url: object) -> str | None:
         return None
     host, _, port = url.partition("//")[2].partition("/")[0].partition(":")
     return (port or "80") if host in _THIS_MACHINE else None
+
+
+@gotcha(
+    id="max-rl-negative-rewards",
+    name="max_rl with rewards that can be negative",
+    severity="warning",
+    category=_CATEGORY,
+    hours_lost=4.0,
+    hours_basis="judgement",
+    since="0.7",
+    roots=("rl", "orchestrator"),
+    keys=("orchestrator.algo.type",),
+    needs=("algo",),
+    facts=("env_reward_min",),
+    why="The advantage is divided by the mean of the group: at or below zero there is none, and "
+    "near zero it explodes.",
+    recommendation='Set orchestrator.algo.type = "grpo", or make the rewards positive.',
+    evidence=("prime-rl orchestrator/algo/max_rl.py: MaxRLAlgorithm",),
+    confidence="verified-in-source",
+    detected_by="never",
+)
+def max_rl_negative_rewards(config: Config, facts: Facts) -> Iterator[Problem]:
+    for source in config.train_sources():
+        if source.get("algo.type") != "max_rl":
+            continue
+        least = facts.ask("env_reward_min")
+        if not isinstance(least, int | float) or least >= 0:
+            return
+        key = source.home("algo.type")
+        yield Problem(
+            key,
+            f'{format_key(key)} = "max_rl" divides by the mean reward, and rewards go down to '
+            f"{least:g}",
+            f'Set {format_key(key)} = "grpo".',
+            part="value",
+        )
+        return

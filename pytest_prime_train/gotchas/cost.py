@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 
 from pytest_prime_train.findings import Problem, format_key
 from pytest_prime_train.gotchas.agents import REMOTE_RUNTIMES, all_sources, named, runtime
-from pytest_prime_train.gotchas.derived import serves_many_runs, single_node, train_gpus
+from pytest_prime_train.gotchas.derived import (
+    engine,
+    engine_key,
+    serves_many_runs,
+    single_node,
+    train_gpus,
+)
 from pytest_prime_train.gotchas.fragments import is_fragment
 from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
+    from pytest_prime_train.facts.asking import Facts
 
 _CATEGORY = "cost"
 
@@ -206,3 +213,48 @@ def compile_switched_off(config: Config) -> Iterator[Problem]:
             "the trainer does not compile the model",
             f"Delete {format_key(key)} unless the model breaks with it.",
         )
+
+
+_BYTES_OF_A_WEIGHT = 2
+_SHARE_OF_WEIGHTS = 0.4
+_LONG_CONTEXT = 32768
+
+
+@gotcha(
+    id="tp-larger-than-needed",
+    name="Tensor parallelism for a small model",
+    severity="info",
+    category=_CATEGORY,
+    hours_lost=3.0,
+    hours_basis="judgement",
+    since="0.1",
+    roots=("rl", "sft", "inference"),
+    keys=("inference.vllm.tensor_parallel_size",),
+    needs=("tensor_parallel_size", "tp"),
+    facts=("params_b", "gpu_mem_gib"),
+    why="A model that fits one GPU serves more tokens a second as several copies than in shards.",
+    recommendation="Set inference.vllm.tensor_parallel_size = 1; the launcher fills the copies in.",
+    evidence=("prime-rl configs/rl.py: auto_setup_deployment",),
+    confidence="judgement",
+    detected_by="never",
+)
+def tp_larger_than_needed(config: Config, facts: Facts) -> Iterator[Problem]:
+    size = engine(config, "tensor_parallel_size")
+    longest = engine(config, "max_model_len")
+    if type(size) is not int or size <= 1:
+        return
+    if type(longest) is int and longest > _LONG_CONTEXT:
+        return
+    billions, memory = facts.ask("params_b"), facts.ask("gpu_mem_gib")
+    if not isinstance(billions, int | float) or not isinstance(memory, int | float):
+        return
+    if billions * _BYTES_OF_A_WEIGHT >= memory * _SHARE_OF_WEIGHTS:
+        return
+    key = engine_key(config, "tensor_parallel_size")
+    yield Problem(
+        key,
+        f"{format_key(key)} = {size} shards a model of {billions:.1f} billion parameters, which "
+        f"fits one GPU of {memory:g} GiB",
+        f"Set {format_key(key)} = 1.",
+        part="value",
+    )

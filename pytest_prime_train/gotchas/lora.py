@@ -16,6 +16,7 @@ from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
+    from pytest_prime_train.facts.asking import Facts
 
 _CATEGORY = "lora"
 
@@ -358,4 +359,42 @@ def lora_single_api_server(config: Config) -> Iterator[Problem]:
         key,
         f"{format_key(key)} = {count} is reset to 1, because adapters are loaded in one API server",
         f"Delete {format_key(key)}.",
+    )
+
+
+@gotcha(
+    id="lora-vllm-targets-unset-on-moe",
+    name="vLLM builds expert LoRA layers that are not trained",
+    severity="info",
+    category=_CATEGORY,
+    hours_lost=2.0,
+    hours_basis="judgement",
+    since="0.5",
+    roots=("rl",),
+    keys=("trainer.model.lora.target_modules", "inference.vllm.lora_target_modules"),
+    needs=("target_modules",),
+    facts=("is_moe",),
+    why="Layers for adapters of the experts are built by vLLM as well, unless it is told which "
+    "modules are adapted, and cost memory and speed.",
+    recommendation="Set inference.vllm.lora_target_modules to the list of "
+    "trainer.model.lora.target_modules.",
+    evidence=("prime-rl inference/vllm/server.py: server",),
+    confidence="verified-in-source",
+    detected_by="never",
+)
+def lora_vllm_targets_unset_on_moe(config: Config, facts: Facts) -> Iterator[Problem]:
+    targets = config.trainer.get("model.lora.target_modules")
+    if not config.trainer.written("model.lora.target_modules") or not isinstance(targets, list):
+        return
+    if any("expert" in str(target) for target in targets) or not config.inference:
+        return
+    if engine(config, "lora_target_modules") is not None or not facts.ask("is_moe"):
+        return
+    key = config.trainer.home("model.lora.target_modules")
+    served = format_key(engine_key(config, "lora_target_modules"))
+    yield Problem(
+        key,
+        f"{config.trainer.get('model.name')} has experts, which {format_key(key)} leaves out, and "
+        f"vLLM builds adapters for them all the same without {served}",
+        f"Set {served} to the same list.",
     )

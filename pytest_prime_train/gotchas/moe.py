@@ -395,3 +395,42 @@ def gpt_oss_needs_hopper(config: Config, facts: Facts) -> Iterator[Problem]:
         f"Train it on H100 or H200, or set {format_key(key)} to another model.",
         part="value",
     )
+
+
+_LONG_RUN = 100
+
+
+@gotcha(
+    id="router-replay-off-for-moe",
+    name="MoE training without router replay",
+    severity="info",
+    category=_CATEGORY,
+    hours_lost=10.0,
+    hours_basis="a late collapse",
+    since="0.5",
+    roots=("rl",),
+    keys=("trainer.enable_router_replay",),
+    facts=("is_moe",),
+    why="Trainer and vLLM choose experts on their own, and small numeric differences flip routes: "
+    "on Qwen3-30B-A3B the mismatch was three to seven times that with replay.",
+    recommendation="Set trainer.enable_router_replay = true, which needs larger env pools and "
+    "works neither with the llm-d router nor with an offloaded KV cache.",
+    evidence=("prime-rl pull request #2808", "prime-rl docs/inference.md: Router Replay"),
+    confidence="verified-in-source",
+    detected_by="never",
+)
+def router_replay_off_for_moe(config: Config, facts: Facts) -> Iterator[Problem]:
+    steps = config.steps
+    if config.trainer.get("enable_router_replay") is not False or steps is None:
+        return
+    if steps < _LONG_RUN or config.inference.get("kv_cache_offload") is not None:
+        return
+    if not facts.ask("is_moe"):
+        return
+    key = config.trainer.home("enable_router_replay")
+    yield Problem(
+        key,
+        f"{format_key(key)} = false, and {config.trainer.get('model.name')} chooses experts: "
+        "trainer and vLLM may choose others for the same token",
+        f"Set {format_key(key)} = true.",
+    )

@@ -17,17 +17,20 @@ from pytest_prime_train.gotchas.registry import as_recommended, gotcha
 
 if TYPE_CHECKING:
     from pytest_prime_train.config.resolve import Config
+    from pytest_prime_train.facts.asking import Facts
 
 _CATEGORY = "weight-sync"
 
+_DEFAULT_TIMEOUT_S = 1200
 # What prime-rl takes for NCCL where there is no shared block.
 _NCCL = {
     "host": "localhost",
     "port": 29501,
-    "timeout": 1200,
+    "timeout": _DEFAULT_TIMEOUT_S,
     "quantize_in_weight_transfer": False,
 }
 _SIDES = ("trainer", "inference")
+_LARGE_MODEL_B = 100
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "0.0.0.0")
 _TRANSPORT_VARIABLES = (
     "NCCL_P2P_DISABLE",
@@ -303,3 +306,40 @@ def _used(config: Config, kind: str, name: str) -> Any:
 
 def _is_local(url: str) -> bool:
     return "localhost" in url or "127.0.0.1" in url
+
+
+@gotcha(
+    id="weight-broadcast-timeout-large-model",
+    name="Weight transfer timeouts for large models",
+    severity="warning",
+    category=_CATEGORY,
+    hours_lost=1.5,
+    hours_basis="one lost start of several machines",
+    since="0.5",
+    roots=("rl",),
+    keys=("weight_broadcast.timeout",),
+    needs=("weight_broadcast",),
+    facts=("params_b",),
+    why="One side waits for the other from the moment it is ready, by default 1200 s, and a very "
+    "large model takes longer to load or convert.",
+    recommendation="Set weight_broadcast.timeout = 12000.",
+    evidence=(
+        "prime-rl examples/advanced/glm-5.2/swe.toml: timeout = 12000",
+        "prime-rl transports/weights/nccl.py: NCCLWeightBroadcastSender",
+    ),
+    confidence="verified-in-source",
+    detected_by="never",
+)
+def weight_broadcast_timeout_large_model(config: Config, facts: Facts) -> Iterator[Problem]:
+    timeout = config.get("weight_broadcast.timeout")
+    if type(timeout) is not int or timeout > _DEFAULT_TIMEOUT_S:
+        return
+    size = facts.ask("params_b")
+    if not isinstance(size, int | float) or size < _LARGE_MODEL_B:
+        return
+    yield Problem(
+        ("weight_broadcast", "timeout"),
+        f"the transfer of weights is given up after {timeout} s, and "
+        f"{config.trainer.get('model.name')} has {size:.0f} billion parameters",
+        "Set weight_broadcast.timeout = 12000.",
+    )
