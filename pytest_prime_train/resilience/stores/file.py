@@ -184,10 +184,17 @@ class FileStore:
             with suppress(OSError):
                 for folder in list(path.relative_to(self.root).parents)[:-1]:
                     os.rmdir(self.root / folder)
-            parent = path.parent
-            while not parent.is_dir():
-                parent = parent.parent
-            sync_folder(parent)
+            self._sync_nearest(path.parent)
+
+    def _sync_nearest(self, folder: Path) -> None:
+        """Bring the names in a folder to the disk, or in the one above if it has just gone."""
+        while True:
+            try:
+                return sync_folder(folder)
+            except (FileNotFoundError, NotADirectoryError):
+                if folder == self.root:
+                    raise
+                folder = folder.parent
 
     def begin(self, key: str) -> str:
         self._path(key)
