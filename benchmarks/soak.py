@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,7 @@ def soak(seed: int, folder: Path | None = None) -> tuple[list[str], str]:
     try:
         problem = place.run_to_the_end()
     finally:
-        left = place.left_over()
-        for process in left:
-            process.kill()
+        left = place.end_what_is_left()
     if not problem and left:
         problem = f"{len(left)} processes are left over"
     return place.faults, problem
@@ -200,12 +199,10 @@ class Place:
         if code not in (0, 75, -9, 14, 15, 16):
             return f"ended with {code}: {said[-400:]}"
         if kind == "new machine":
-            for process in self.left_over():
-                process.kill()
+            self.end_what_is_left()
             shutil.rmtree(self.folder / "outputs", ignore_errors=True)
         if kind == "torn step":
-            for process in self.left_over():
-                process.kill()
+            self.end_what_is_left()
             shards = sorted(self.run_dir.glob("checkpoints/step_*/trainer/*.distcp"))
             if shards:
                 victim = self.source.choice(shards)
@@ -227,6 +224,14 @@ class Place:
             except psutil.Error:
                 continue
         return found
+
+    def end_what_is_left(self) -> list[psutil.Process]:
+        """Kill what lives; what that was."""
+        left = self.left_over()
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        return left
 
     def verdict(self, said: str) -> str:
         if (self.run_dir / "final_state").read_text() != state_after(STEPS):
